@@ -1,0 +1,1 @@
+"""Access: users, roles, departments, levels and scopes; who may do what, and why."""

@@ -1,0 +1,216 @@
+"""Users, departments, roles, tokens, sessions and invitations of one tenant."""
+
+from __future__ import annotations
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from ostoja.kernel.constraints import Check
+from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.record import Record, Thing, verb
+
+
+class Department(Record):
+    """A part of the organisation; who works in one sees, with the scope ``team``, what is owned in it and below it."""
+
+    name = models.CharField(_("name"), max_length=120)
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="parts", verbose_name=_("part of"))
+
+    data = Data(internal=["name", "parent"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("department")
+        verbose_name_plural = _("departments")
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="department_name_is_unique", violation_error_message=_("There is a department of this name.")),
+            Check(~Q(parent=F("id")), name="department_is_not_its_own_part", field="parent", says=_("A department can't be a part of itself.")),
+        ]
+
+    def __str__(self):
+        return self.name
+
+
+class Role(Record):
+    """What its holders may do: verbs on objects over whose records, and which data classes they see.
+
+    ``grants`` is {object label: {verb: scope}} where object and verb may be ``*``; ``level`` orders roles from the head of
+    the company (1) down and is shown, never computed with.
+    """
+
+    name = models.CharField(_("name"), max_length=80)
+    code = models.SlugField(_("code"), max_length=40)
+    level = models.PositiveSmallIntegerField(_("level"), default=5)
+    grants = models.JSONField(_("rights"), default=dict, blank=True)
+    classes = models.JSONField(_("data classes"), default=list, blank=True)
+
+    data = Data(internal=["name", "code", "level", "grants", "classes"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("role")
+        verbose_name_plural = _("roles")
+        constraints = [
+            models.UniqueConstraint(fields=["code"], name="role_code_is_unique", violation_error_message=_("There is a role with this code.")),
+        ]
+
+    def __str__(self):
+        return self.name
+
+
+class UserManager(BaseUserManager):
+    """Finds users by their e-mail address, whatever its case."""
+
+    def get_by_natural_key(self, username):
+        return self.get(email=username.strip().lower())
+
+
+class User(AbstractBaseUser, Record):
+    """A person who can sign in to one tenant."""
+
+    last_login = None
+
+    email = models.EmailField(_("e-mail"), max_length=254)
+    name = models.CharField(_("name"), max_length=150)
+    department = models.ForeignKey(Department, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("department"))
+    roles = models.ManyToManyField(Role, through="UserRole", related_name="users")
+    is_owner = models.BooleanField(_("owner of the tenant"), default=False)
+    is_active = models.BooleanField(_("may sign in"), default=True)
+    language = models.CharField(_("language"), max_length=10, default="en", choices=[("en", "English"), ("pl", "Polski")])
+    timezone = models.CharField(_("time zone"), max_length=64, default="Europe/Warsaw")
+    email_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = UserManager()
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS = ["name"]
+
+    data = Data(
+        internal=["name", "email", "department", "is_owner", "is_active", "language", "timezone", "email_confirmed_at"], secret=["password"],
+        subject="id",
+    )
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="user_email_is_unique", violation_error_message=_("Somebody uses this e-mail address already.")),
+            Check(Q(is_owner=False) | Q(is_active=True), name="user_owner_is_active", field="is_active", says=_("An owner can't be switched off; make somebody else the owner first.")),
+        ]
+
+    def __str__(self):
+        return self.name
+
+    def prepare(self, actor, verb):
+        """Addresses are kept in lower case."""
+        self.email = self.email.strip().lower()
+
+    @property
+    def initials(self) -> str:
+        """Two letters for the avatar."""
+        parts = self.name.split()
+        return (parts[0][:1] + (parts[-1][:1] if len(parts) > 1 else "")).upper()
+
+    @verb(label=_("Switch off"), icon="user-x", tone="danger", confirm=_("They are signed out everywhere and can't sign in any more."))
+    def deactivate(self):
+        """The person can't sign in any more; what they own stays theirs until it is handed over."""
+        self.is_active = False
+
+    @verb(label=_("Switch on"), icon="user-check")
+    def activate(self):
+        """The person can sign in again."""
+        self.is_active = True
+
+
+class UserRole(Record):
+    """One user holds one role."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="held_roles")
+    role = models.ForeignKey(Role, models.PROTECT, related_name="holders")
+
+    data = Data(internal=["user", "role"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "role"], name="user_holds_a_role_once")]
+
+
+class ApiToken(Record):
+    """A key for programs: acts as its user, narrowed to its scopes, until it expires or is revoked.
+
+    Only the SHA-256 of the secret is kept; ``prefix`` is shown so that people can tell tokens apart. ``scopes`` are
+    ``object:verb`` with ``*`` for either, e.g. ``*:view``.
+    """
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="tokens")
+    name = models.CharField(_("name"), max_length=80)
+    prefix = models.CharField(max_length=12, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(_("scopes"), default=list)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+
+    data = Data(internal=["user", "name", "prefix", "scopes", "expires_at", "revoked_at", "last_used_at"], secret=["digest"])
+    sync = Sync.LOCAL
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        constraints = [models.UniqueConstraint(fields=["digest"], name="token_digest_is_unique")]
+
+    def __str__(self):
+        return self.name
+
+
+class Session(Thing):
+    """One signed-in browser; the person sees the list and can end each."""
+
+    key_digest = models.CharField(max_length=64, unique=True)
+    user = models.ForeignKey(User, models.CASCADE, related_name="sessions")
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    agent = models.CharField(max_length=300, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+
+    data = Data(restricted="*", secret=["key_digest"])
+    sync = Sync.LOCAL
+
+
+class Invitation(Record):
+    """A colleague was asked to join, with these roles; the link works once and until it expires."""
+
+    email = models.EmailField(_("e-mail"))
+    name = models.CharField(_("name"), max_length=150, blank=True)
+    role_codes = models.JSONField(_("roles"), default=list)
+    department = models.ForeignKey(Department, models.PROTECT, null=True, blank=True, verbose_name=_("department"))
+    invited_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+
+    data = Data(internal=["email", "name", "role_codes", "department", "invited_by", "expires_at", "accepted_at"], secret=["digest"])
+    sync = Sync.LOCAL
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+
+
+class SavedView(Record):
+    """A list with its filters, sort and columns under a name; its maker's own, or shared with all."""
+
+    user = models.ForeignKey(User, models.PROTECT, related_name="views")
+    object = models.CharField(max_length=80)
+    name = models.CharField(_("name"), max_length=80)
+    query = models.JSONField(default=dict)
+    shared = models.BooleanField(_("shared"), default=False)
+
+    data = Data(internal=["user", "object", "name", "query", "shared"])
+    sync = Sync.MERGE

@@ -1,0 +1,494 @@
+"""The gate is the only way in for a change, whoever asks: screen, API, import, job, sync."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.db import DataError, IntegrityError, InternalError, models, transaction
+from django.utils.translation import gettext as _
+
+from ostoja.access.policy import explain, find, may, require, visible, writable_fields
+from ostoja.journal.context import changing
+from ostoja.kernel import registry
+from ostoja.kernel.actors import Actor
+from ostoja.kernel.errors import NoActor, NotAllowed, NotFound, Refused, Stale
+from ostoja.kernel.forms import RecordForm, RelationField, form_class
+from ostoja.kernel.record import SYSTEM_FIELDS, Record, why_not
+from ostoja.kernel.registry import Entry
+
+DATABASE_REFUSALS = (IntegrityError, DataError, InternalError)
+
+
+def perform(
+    actor: Actor,
+    target: type[Record] | Record,
+    verb: str = "change",
+    data: Mapping | None = None,
+    *,
+    version: int | None = None,
+    cause: uuid.UUID | None = None,
+    history: bool = False,
+) -> Record:
+    """Make one change and return the record as it is afterwards.
+
+    ``target`` is a model for ``add``, else a record. ``data`` maps field names to values (ids for relations; a list of
+    mappings for lines); a ``change`` touches only the fields that it names. ``version`` is the version that the change
+    was made upon. ``history`` allows the fields that only an import may set.
+
+    Raises NotFound, NotAllowed (with the reason), Refused (with sentences by field), Stale.
+    """
+    if actor is None:
+        raise NoActor("Nobody is acting. Every change has an actor.")
+    data = dict(data or {})
+    model = target if isinstance(target, type) else type(target)
+    entry = registry.of(model)
+    with changing(actor, verb, cause):
+        try:
+            with transaction.atomic():
+                if verb == "add":
+                    return _add(actor, entry, data, history)
+                record = find(actor, model, target.pk, lock=True)
+                if version is not None and record.version != version:
+                    raise Stale(_("Somebody changed this meanwhile. Load it again and repeat your change."))
+                require(actor, record, verb)
+                if verb == "delete":
+                    return _delete(record)
+                if verb == "change":
+                    return _change(actor, entry, record, data, history)
+                if verb not in entry.verbs:
+                    raise NotFound(_("“{thing}” has no verb “{verb}”.").format(thing=model._meta.verbose_name, verb=verb))
+                return _do(actor, entry, record, verb, data)
+        except DATABASE_REFUSALS as error:
+            raise refusal(error) from error
+        except models.ProtectedError as error:
+            raise still_used(error) from error
+
+
+def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:
+    if not may(actor, entry, "add"):
+        raise NotAllowed(_("Your role does not include “{verb}” on {things}.").format(verb=_("add"), things=entry.model._meta.verbose_name_plural))
+    lines = _take_lines(entry, data)
+    record = entry.model()
+    _defaults(actor, record, data)
+    names = writable_fields(actor, entry, history=history)
+    _known(entry, data, names)
+    _bind(actor, entry, record, data, _with_required(entry, names, data), adding=True)
+    record.prepare(actor, "add")
+    record.save(force_insert=True)
+    if lines is not None:
+        _set_lines(actor, entry, record, lines)
+    _still_mine(actor, entry, record)
+    record.settled(actor, "add", frozenset(data))
+    return record
+
+
+def _still_mine(actor: Actor, entry: Entry, record: Record) -> None:
+    """Who may add only within a scope can't put a record outside of it; parts need the parent's ``change``."""
+    if entry.parent is not None:
+        parent = getattr(record, entry.surface.inside)
+        decision = explain(actor, parent, "change")
+    else:
+        record._state.adding = False
+        decision = explain(actor, record, "add")
+    if not decision:
+        raise NotAllowed(decision.reason)
+
+
+def _change(actor: Actor, entry: Entry, record: Record, data: dict, history: bool) -> Record:
+    lines = _take_lines(entry, data)
+    names = writable_fields(actor, entry, history=history)
+    _known(entry, data, names)
+    before = _values(record)
+    given = tuple(n for n in names if n in data)
+    if given:
+        _bind(actor, entry, record, data, given)
+    changed = _save(actor, record, "change", before)
+    if lines is not None:
+        _set_lines(actor, entry, record, lines)
+    if entry.parent is not None and entry.surface.inside in changed:
+        _still_mine(actor, entry, record)
+    record.settled(actor, "change", changed)
+    return record
+
+
+def _do(actor: Actor, entry: Entry, record: Record, verb: str, data: dict) -> Record:
+    spec = entry.verbs[verb]
+    reason = why_not(record, spec)
+    if reason:
+        raise Refused(reason, code="state")
+    seen = set(writable_fields(actor, entry, history=True)) | set(spec.arguments)
+    _known(entry, data, [n for n in spec.arguments if n in seen])
+    before = _values(record)
+    for name in spec.asks:
+        data.setdefault(name, "")
+    given = tuple(n for n in spec.arguments if n in data)
+    if given:
+        _bind(actor, entry, record, data, given, asks=spec.asks)
+    if spec.to is not None:
+        setattr(record, spec.field, spec.to)
+    getattr(record, verb)()
+    changed = _save(actor, record, verb, before)
+    record.settled(actor, verb, changed)
+    return record
+
+
+def _delete(record: Record) -> Record:
+    """Delete a record and the parts inside it, each seen by the journal."""
+    for part in registry.entries():
+        if part.parent is not None and part.parent.model is type(record):
+            for child in part.model._default_manager.filter(**{part.surface.inside: record}):
+                _delete(child)
+    key = record.pk
+    record.delete()
+    record.pk = key
+    return record
+
+
+def _defaults(actor: Actor, record: Record, data: dict) -> None:
+    """Whoever adds a record owns it, unless the data says otherwise."""
+    fields = {f.name: f for f in record._meta.concrete_fields}
+    owner = fields.get("owner")
+    if owner is not None and data.get("owner") in (None, "") and actor.user_id:
+        data["owner"] = actor.user if actor.user is not None else actor.user_id
+
+
+def _with_required(entry: Entry, names: Sequence[str], data: dict) -> tuple[str, ...]:
+    """The fields that the data gives, and those that must be given, so that the form asks for them."""
+    return tuple(n for n in names if n in data or _is_required(entry.fields[n]))
+
+
+@lru_cache(maxsize=4096)
+def _is_required(model_field: models.Field) -> bool:
+    return not model_field.blank and not model_field.has_default() and not isinstance(model_field, models.BooleanField)
+
+
+def _known(entry: Entry, data: Mapping, names: Iterable[str]) -> None:
+    """Refuse fields that do not exist or may not be set, and values that no form could take."""
+    allowed = set(names)
+    wrong: dict[str, list[str]] = {}
+    for name, value in data.items():
+        if name not in allowed:
+            wrong[str(name)] = [_("There is no such field, or it can't be set.")]
+        elif isinstance(value, (list, dict)) and not isinstance(entry.fields[name], models.JSONField):
+            wrong[name] = [_("One value is expected here, not a list or an object.")]
+        elif not _storable(value):
+            wrong[name] = [_("This text has characters that can't be stored.")]
+    if wrong:
+        raise Refused(_first(wrong), fields=wrong)
+
+
+def _storable(value) -> bool:
+    if isinstance(value, str):
+        return "\x00" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, Mapping):
+        return all(_storable(k) and _storable(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_storable(v) for v in value)
+    return True
+
+
+def _bind(actor: Actor, entry: Entry, record: Record, data: Mapping, names: tuple[str, ...], asks: Iterable[str] = (), adding: bool = False) -> None:
+    """Pass the data through the form into the record."""
+    form = form_class(entry.model, names)(data=_plain(data), instance=record, related=lambda model: related(actor, model), asks=asks)
+    if not form.is_valid():
+        raise refused_by(form)
+
+
+def _plain(data: Mapping) -> dict:
+    """Values as a form reads them."""
+    return {k: ("" if v is None else v) for k, v in data.items()}
+
+
+@lru_cache(maxsize=1024)
+def _has_surface(model: type) -> bool:
+    try:
+        registry.of(model)
+    except KeyError:
+        return False
+    return True
+
+
+def related(actor: Actor, model: type) -> models.QuerySet:
+    """The records that the actor may point to: those that they may see."""
+    return visible(actor, model) if _has_surface(model) else model._default_manager.all()
+
+
+def _values(record: Record) -> dict[str, object]:
+    return {f.attname: getattr(record, f.attname) for f in record._meta.concrete_fields}
+
+
+def _save(actor: Actor, record: Record, verb: str, before: dict) -> frozenset[str]:
+    """Save what differs; returns the names of the fields that changed. Nothing changed, nothing saved."""
+    if _values(record) != before:
+        record.prepare(actor, verb)
+    changed = {f.name: f for f in record._meta.concrete_fields if getattr(record, f.attname) != before[f.attname] and f.name not in SYSTEM_FIELDS}
+    if changed:
+        record.save(update_fields=[*changed, "updated_at"])
+        record.version += 1
+    return frozenset(changed)
+
+
+def _take_lines(entry: Entry, data: dict) -> dict[str, list] | None:
+    """Lines given with the record, taken out of its data; None when none are given."""
+    given = {name: data.pop(name) for name in entry.lines if name in data}
+    for name, rows in given.items():
+        if not isinstance(rows, (list, tuple)) or not all(isinstance(r, Mapping) for r in rows):
+            raise Refused(_("“{name}” must be a list of objects.").format(name=name), fields={name: [_("A list of objects is expected.")]})
+    return given or None
+
+
+def _set_lines(actor: Actor, entry: Entry, record: Record, lines: dict[str, list]) -> None:
+    """Make the record's lines those that are given: ``id`` changes one, without it one is added, others go."""
+    for name, rows in lines.items():
+        part = entry.lines[name]
+        inside = part.surface.inside
+        present = {str(line.pk): line for line in part.model._default_manager.filter(**{inside: record})}
+        errors: dict[str, list[str]] = {}
+        keep: list[tuple[Record | None, dict]] = []
+        for number, row in enumerate(rows):
+            row = dict(row)
+            key = row.pop("id", None)
+            row.pop(inside, None)
+            line = present.pop(str(key), None) if key else None
+            if key and line is None:
+                errors[f"{name}.{number}.id"] = [_("There is no such line.")]
+            keep.append((line, row))
+        if errors:
+            raise Refused(_first(errors), fields=errors)
+        for line in present.values():
+            _delete(line)
+        for number, (line, row) in enumerate(keep):
+            try:
+                _set_line(actor, part, record, line, row, number)
+            except Refused as error:
+                fields = {f"{name}.{number}.{k}".rstrip("."): v for k, v in error.fields.items()}
+                raise Refused(error.message, fields=fields, code=error.code) from error
+
+
+def _set_line(actor: Actor, part: Entry, record: Record, line: Record | None, row: dict, number: int) -> None:
+    names = tuple(n for n in writable_fields(actor, part) if n != part.surface.inside)
+    _known(part, row, names)
+    if line is None:
+        line = part.model(**{part.surface.inside: record})
+        if "position" in part.fields and "position" not in row:
+            line.position = number
+        _bind(actor, part, line, row, _with_required(part, names, row), adding=True)
+        line.prepare(actor, "add")
+        line.save(force_insert=True)
+    else:
+        before = _values(line)
+        given = tuple(n for n in names if n in row)
+        if given:
+            _bind(actor, part, line, row, given)
+        _save(actor, line, "change", before)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def refused_by(form: RecordForm) -> Refused:
+    """The form's errors as a Refused."""
+    fields = {("" if k == NON_FIELD_ERRORS else k): [str(m) for m in v] for k, v in form.errors.items()}
+    return Refused(_first(fields), fields=fields)
+
+
+def _first(fields: Mapping[str, list[str]]) -> str:
+    return next((m for messages in fields.values() for m in messages), _("The data was refused."))
+
+
+@lru_cache(maxsize=1)
+def _constraints() -> dict[str, tuple[type, object]]:
+    return {c.name: (m, c) for m in registry.records() for c in m._meta.constraints}
+
+
+def refusal(error: Exception) -> Refused:
+    """What the database refused, in the constraint's own sentence."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    name = getattr(diagnosis, "constraint_name", None) or ""
+    state = getattr(diagnosis, "sqlstate", None) or getattr(error.__cause__, "pgcode", "") or ""
+    model, constraint = _constraints().get(name, (None, None))
+    if constraint is not None:
+        message = getattr(constraint, "says", None) or constraint.get_violation_error_message()
+        where = getattr(constraint, "field", "") if not isinstance(constraint, models.UniqueConstraint) else ""
+        if isinstance(constraint, models.UniqueConstraint):
+            names = constraint.fields or _expression_fields(constraint)
+            where = names[-1] if names else ""
+            if not constraint.violation_error_message or constraint.violation_error_message == constraint.default_violation_error_message:
+                labels = ", ".join(str(model._meta.get_field(n).verbose_name) for n in names)
+                message = _("There is a record with the same {fields} already.").format(fields=labels or name)
+        return Refused(message, fields={where or "": [str(message)]}, code=name)
+    if state == "23503":
+        return Refused(_("It is still used elsewhere, or it points to something that does not exist."), code="relation")
+    column = getattr(diagnosis, "column_name", None) or ""
+    if state == "23502":
+        return Refused(_("“{field}” must be given.").format(field=column), fields={column: [_("This must be given.")]}, code="required")
+    if state == "23505":
+        return Refused(_("There is a record with the same value already."), code="unique")
+    if isinstance(error, (IntegrityError, DataError)):
+        return Refused(_("The database refused the value: {why}").format(why=str(error).splitlines()[0]), code="database")
+    raise error
+
+
+def _expression_fields(constraint) -> list[str]:
+    names = []
+    for expression in constraint.expressions:
+        names += [e.name for e in expression.flatten() if isinstance(e, models.F)]
+    return names
+
+
+def still_used(error: models.ProtectedError) -> Refused:
+    """Which records still point to the one that was to be deleted."""
+    counts: dict[str, int] = {}
+    for thing in error.protected_objects:
+        label = str(thing._meta.verbose_name_plural)
+        counts[label] = counts.get(label, 0) + 1
+    used = ", ".join(f"{n} {label}" for label, n in counts.items())
+    return Refused(_("It can't be deleted: it is still used by {things}.").format(things=used), code="relation")
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Outcome:
+    """What became of one row of many: the record, or why it was refused."""
+
+    index: int
+    record: Record | None = None
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    code: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the row went in."""
+        return not self.errors
+
+
+class Many:
+    """Adds or changes many records of one model through the same form, checks and journal, with few queries.
+
+    Permission is asked once for the verb, and for the scope over all rows at the end; relations may be given as records
+    that the caller has already looked up among the visible ones. Rows that are refused do not stop the others.
+    """
+
+    def __init__(self, actor: Actor, model: type[Record], *, cause: uuid.UUID | None = None, history: bool = False):
+        self.actor = actor
+        self.entry = registry.of(model)
+        self.cause = cause
+        self.history = history
+        self.names = writable_fields(actor, self.entry, history=history)
+        self._forms: dict[tuple, RecordForm] = {}
+
+    def add(self, rows: Sequence[Mapping]) -> list[Outcome]:
+        """Add one record per row; one transaction for those that are accepted. Rows may carry lines."""
+        if not may(self.actor, self.entry, "add"):
+            raise NotAllowed(_("Your role does not include “{verb}” on {things}.").format(verb=_("add"), things=self.entry.model._meta.verbose_name_plural))
+        outcomes = [Outcome(i) for i in range(len(rows))]
+        children: dict[int, list[tuple[Entry, Record]]] = {}
+        for outcome, row in zip(outcomes, rows, strict=True):
+            try:
+                outcome.record, children[outcome.index] = self._fresh(dict(row))
+            except Refused as error:
+                self._blame(outcome, error)
+        with changing(self.actor, "import" if self.history else "add", self.cause):
+            accepted = [o for o in outcomes if o.ok]
+            try:
+                with transaction.atomic():
+                    self._insert(accepted, children)
+            except (*DATABASE_REFUSALS, NotAllowed):
+                for outcome in accepted:  # find out which ones, one by one
+                    try:
+                        with transaction.atomic():
+                            outcome.record._state.adding = True
+                            self._insert([outcome], children)
+                    except DATABASE_REFUSALS as error:
+                        self._blame(outcome, refusal(error))
+                    except NotAllowed as error:
+                        self._blame(outcome, Refused(error.message, fields={"": [error.message]}, code=error.code))
+        return outcomes
+
+    def change(self, rows: Sequence[tuple[Record, Mapping]]) -> list[Outcome]:
+        """Change each given record; those outside of the actor's ``change`` are refused with the reason."""
+        outcomes = []
+        with changing(self.actor, "import" if self.history else "change", self.cause):
+            for index, (record, row) in enumerate(rows):
+                outcome = Outcome(index, record)
+                try:
+                    with transaction.atomic():
+                        require(self.actor, record, "change")
+                        outcome.record = _change(self.actor, self.entry, record, dict(row), self.history)
+                except Refused as error:
+                    self._blame(outcome, error)
+                except NotAllowed as error:
+                    self._blame(outcome, Refused(error.message, fields={"": [error.message]}, code=error.code))
+                except DATABASE_REFUSALS as error:
+                    self._blame(outcome, refusal(error))
+                outcomes.append(outcome)
+        return outcomes
+
+    def _blame(self, outcome: Outcome, error: Refused) -> None:
+        outcome.record = None
+        outcome.errors = error.fields or {"": [error.message]}
+        outcome.code = error.code
+
+    def _fresh(self, data: dict) -> tuple[Record, list[tuple[Entry, Record]]]:
+        lines = _take_lines(self.entry, data) or {}
+        _defaults(self.actor, self.entry.model(), data)
+        record = self._bound(self.entry, self.names, data)
+        record.prepare(self.actor, "add")
+        children = []
+        for name, rows in lines.items():
+            part = self.entry.lines[name]
+            inside = part.surface.inside
+            names = tuple(n for n in writable_fields(self.actor, part) if n != inside)
+            for number, row in enumerate(rows):
+                try:
+                    child = self._bound(part, names, dict(row), {inside: record})
+                except Refused as error:
+                    fields = {f"{name}.{number}.{k}".rstrip("."): v for k, v in error.fields.items()}
+                    raise Refused(error.message, fields=fields, code=error.code) from error
+                if "position" in part.fields and "position" not in row:
+                    child.position = number
+                child.prepare(self.actor, "add")
+                children.append((part, child))
+        return record, children
+
+    def _bound(self, entry: Entry, names: Sequence[str], data: dict, given: Mapping | None = None) -> Record:
+        _known(entry, data, names)
+        record = entry.model(**(given or {}))
+        chosen = _with_required(entry, names, data)
+        form = self._forms.get((entry, chosen))
+        if form is None:
+            form = form_class(entry.model, chosen)(data={}, instance=record, related=lambda model: related(self.actor, model))
+            form.in_bulk = True
+            self._forms[(entry, chosen)] = form
+        form.again(_plain(data), record)
+        if not form.is_valid():
+            raise refused_by(form)
+        for name, formfield in form.fields.items():
+            if isinstance(formfield, RelationField):
+                value = form.cleaned_data.get(name)
+                if value is not None:
+                    formfield.known[str(value.pk)] = value
+        return record
+
+    def _insert(self, outcomes: Sequence[Outcome], children: Mapping) -> None:
+        if not outcomes:
+            return
+        records = [o.record for o in outcomes]
+        self.entry.model._default_manager.bulk_create(records)
+        by_part: dict[Entry, list[Record]] = {}
+        for outcome in outcomes:
+            for part, child in children.get(outcome.index, ()):
+                by_part.setdefault(part, []).append(child)
+        for part, rows in by_part.items():
+            part.model._default_manager.bulk_create(rows)
+        inside = visible(self.actor, self.entry.model, "add").filter(pk__in=[r.pk for r in records]).count()
+        if inside != len(records):
+            raise NotAllowed(_("Your role does not include adding records outside of your scope."))
+        for record in records:
+            record.settled(self.actor, "add", frozenset())

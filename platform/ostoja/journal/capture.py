@@ -1,0 +1,122 @@
+"""Generates the triggers that write the journal: one function per table, with explicit comparisons, no diff of whole rows."""
+
+from __future__ import annotations
+
+from ostoja.kernel import registry
+from ostoja.kernel.record import Record
+
+SKIPPED = ("id", "version", "updated_at", "created_at")
+
+TOUCH = """
+CREATE OR REPLACE FUNCTION "record_touch"() RETURNS trigger LANGUAGE plpgsql AS $touch$
+BEGIN
+  NEW.version := OLD.version + 1;
+  NEW.updated_at := now();
+  RETURN NEW;
+END $touch$
+"""
+
+SEQUENCE = """
+CREATE OR REPLACE FUNCTION "journal_sequence"() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT AS $sequence$
+DECLARE
+  last bigint; chain bytea; row record;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
+  SELECT c.seq, c.digest INTO last, chain FROM journal_change c WHERE c.seq IS NOT NULL ORDER BY c.seq DESC LIMIT 1;
+  last := coalesce(last, 0);
+  chain := coalesce(chain, ''::bytea);
+  FOR row IN
+    SELECT c.*, max(c.id) OVER (PARTITION BY c.xid) AS place FROM journal_change c WHERE c.seq IS NULL ORDER BY place, c.id
+  LOOP
+    last := last + 1;
+    chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
+      row.hlc, row.origin, row.actor, row.verb, row.cause), 'UTF8'));
+    UPDATE journal_change c SET seq = last, digest = chain WHERE c.id = row.id;
+  END LOOP;
+  RETURN last;
+END $sequence$
+"""
+
+CANONICAL = """
+CREATE OR REPLACE FUNCTION "journal_canonical"(id bigint, at timestamptz, xid bigint, model text, record uuid, op text, fields text[],
+  old jsonb, hlc bigint, origin smallint, actor text, verb text, cause uuid) RETURNS text LANGUAGE sql IMMUTABLE AS $canonical$
+  SELECT jsonb_build_array(id, extract(epoch FROM at)::text, xid, model, record, op, to_jsonb(fields), old, hlc, origin, actor, verb, cause)::text
+$canonical$
+"""
+
+VERIFY = """
+CREATE OR REPLACE FUNCTION "journal_verify"(OUT bad bigint, OUT why text, OUT head bigint, OUT head_digest bytea) LANGUAGE plpgsql AS $verify$
+DECLARE
+  chain bytea := ''::bytea; row record;
+BEGIN
+  head := 0;
+  FOR row IN SELECT c.* FROM journal_change c WHERE c.seq IS NOT NULL ORDER BY c.seq LOOP
+    IF row.seq <> head + 1 THEN bad := head + 1; why := 'missing'; RETURN; END IF;
+    chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
+      row.hlc, row.origin, row.actor, row.verb, row.cause), 'UTF8'));
+    IF chain IS DISTINCT FROM row.digest THEN bad := row.seq; why := 'changed'; RETURN; END IF;
+    head := row.seq; head_digest := chain;
+  END LOOP;
+END $verify$
+"""
+
+
+def function_name(model: type[Record]) -> str:
+    """The name of a table's journal function and trigger."""
+    return f"journal_{model._meta.db_table}"
+
+
+def capture_sql(model: type[Record]) -> list[str]:
+    """The statements that (re)install the journal trigger and the version trigger of one table."""
+    table, name = model._meta.db_table, function_name(model)
+    columns = [(f.column, f.name in model.data.secret) for f in model._meta.concrete_fields if f.name not in SKIPPED]
+    tests = "\n".join(
+        f'    IF NEW."{c}" IS DISTINCT FROM OLD."{c}" THEN changed := changed || \'{c}\'::text; '
+        + ("" if secret else f"before := before || jsonb_build_object('{c}', OLD.\"{c}\"); ")
+        + "END IF;"
+        for c, secret in columns
+    )
+    hidden = "".join(f" - '{c}'" for c, secret in columns if secret)
+    return [
+        f"""
+CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS $journal$
+DECLARE
+  who text := current_setting('ostoja.actor', true);
+  changed text[] := '{{}}'; before jsonb := NULL; key uuid;
+BEGIN
+  IF coalesce(who, '') = '' THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'No actor, no change: set ostoja.actor in this transaction.';
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    key := NEW.id; before := '{{}}';
+{tests}
+    IF changed = '{{}}' THEN RETURN NULL; END IF;
+  ELSIF TG_OP = 'DELETE' THEN
+    key := OLD.id; before := to_jsonb(OLD){hidden};
+  ELSE
+    key := NEW.id;
+  END IF;
+  INSERT INTO journal_change (xid, model, record, op, fields, old, hlc, actor, verb, cause)
+  VALUES (pg_current_xact_id()::text::bigint, '{model._meta.label_lower}', key, left(TG_OP, 1), changed, before,
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, who,
+    coalesce(nullif(current_setting('ostoja.verb', true), ''), lower(TG_OP)), nullif(current_setting('ostoja.cause', true), '')::uuid);
+  RETURN NULL;
+END $journal$""",
+        f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table}" FOR EACH ROW EXECUTE FUNCTION "{name}"()',
+        f'CREATE OR REPLACE TRIGGER "a_touch" BEFORE UPDATE ON "{table}" FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION "record_touch"()',
+    ]
+
+
+def install_sql() -> list[str]:
+    """All statements that make a schema journalled; they name no schema and may be run again after any migration."""
+    statements = [TOUCH, CANONICAL, SEQUENCE, VERIFY]
+    for model in sorted(registry.records(), key=lambda m: m._meta.label_lower):
+        statements += capture_sql(model)
+    return statements
+
+
+def install(cursor) -> None:
+    """Make the schema at the head of the search_path journalled."""
+    for statement in install_sql():
+        cursor.execute(statement)

@@ -1,0 +1,1 @@
+"""The kernel: Record, verb, constraints, Data, Sync, Surface, registry, actors, errors. It knows Django only."""

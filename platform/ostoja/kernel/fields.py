@@ -1,0 +1,35 @@
+"""Field types that the domain needs beyond Django's: money, quantities, prices."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class MoneyField(models.DecimalField):
+    """An amount of money in the currency that the record's ``currency`` field names; 18 digits, 2 of them decimals.
+
+    FA(3) ``TKwotowy`` has the same precision.
+    """
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 18)
+        kwargs.setdefault("decimal_places", 2)
+        super().__init__(*args, **kwargs)
+
+
+class PriceField(models.DecimalField):
+    """A unit price: 22 digits, 8 of them decimals (FA(3) ``TKwotowy2``)."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 22)
+        kwargs.setdefault("decimal_places", 8)
+        super().__init__(*args, **kwargs)
+
+
+class QuantityField(models.DecimalField):
+    """A quantity in a unit of measure: 22 digits, 6 of them decimals (FA(3) ``TIlosci``)."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 22)
+        kwargs.setdefault("decimal_places", 6)
+        super().__init__(*args, **kwargs)

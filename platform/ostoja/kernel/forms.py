@@ -1,0 +1,118 @@
+"""The form is the only validator: one form class per set of fields, for the screen, the API, imports and sync alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from django import forms
+from django.db import models
+from django.db.models.constraints import UniqueConstraint
+from django.utils.translation import gettext_lazy as _
+
+from .constraints import Check
+
+SPACES = str.maketrans("", "", " \u00a0\u202f\t")
+
+
+class DecimalField(forms.DecimalField):
+    """A number as people type it: ``1 234,50`` as well as ``1234.50``."""
+
+    def to_python(self, value):
+        if isinstance(value, str):
+            value = value.translate(SPACES)
+            if "," in value and "." not in value:
+                value = value.replace(",", ".")
+        return super().to_python(value)
+
+
+class RelationField(forms.ModelChoiceField):
+    """A related record, by its id or already looked up; ``known`` saves the query where many rows share few records."""
+
+    default_error_messages = {"invalid_choice": _("There is no such record, or you may not see it.")}
+
+    def __init__(self, *args, **kwargs):
+        self.known: dict[str, models.Model] = {}
+        super().__init__(*args, **kwargs)
+
+    def to_python(self, value):
+        if isinstance(value, models.Model):
+            return value
+        if value in self.empty_values:
+            return None
+        found = self.known.get(str(value))
+        if found is not None:
+            return found
+        try:
+            found = self.queryset.get(pk=value)
+        except (ValueError, TypeError, forms.ValidationError, self.queryset.model.DoesNotExist) as error:
+            raise forms.ValidationError(self.error_messages["invalid_choice"], code="invalid_choice") from error
+        return found
+
+    def validate(self, value):
+        forms.Field.validate(self, value)
+
+
+def formfield(field: models.Field, **kwargs):
+    """The form field of a model field."""
+    if isinstance(field, models.ForeignKey):
+        return field.formfield(form_class=RelationField, **kwargs)
+    if isinstance(field, models.DecimalField):
+        return field.formfield(form_class=DecimalField, **kwargs)
+    return field.formfield(**kwargs)
+
+
+class RecordForm(forms.ModelForm):
+    """Binds data to one record. ``related(model)`` gives the records that may be pointed to."""
+
+    in_bulk = False
+
+    def __init__(self, data=None, *, instance=None, related: Callable | None = None, asks: Iterable[str] = (), initial=None):
+        super().__init__(data=data, instance=instance, initial=initial)
+        self.related = related
+        for name, field in self.fields.items():
+            if isinstance(field, RelationField):
+                field.queryset = related(field.queryset.model) if related else field.queryset
+            if name in asks:
+                field.required = True
+
+    def again(self, data, instance):
+        """Use this very form for the next row: fields and their known relations are kept."""
+        self.data, self.instance = data, instance
+        self.is_bound = True
+        self._errors = None
+        return self
+
+    def validate_unique(self):
+        """Ask the database which value is taken; in bulk the insert itself tells."""
+        if not self.in_bulk:
+            super().validate_unique()
+
+    def validate_constraints(self):
+        """Say what the constraints would refuse; in bulk only those that need no query."""
+        if not self.in_bulk:
+            return super().validate_constraints()
+        for constraint in self.instance._meta.constraints:
+            if isinstance(constraint, Check):
+                try:
+                    constraint.validate(type(self.instance), self.instance)
+                except forms.ValidationError as error:
+                    self._update_errors(error)
+
+    def _get_validation_exclusions(self):
+        # A constraint speaks even when some of its fields are not in this form: a change of one field can break a rule on two.
+        return {name for name in super()._get_validation_exclusions() if name in self._errors} | {
+            f.name for f in self.instance._meta.fields if f.name not in self.fields
+        }
+
+
+@lru_cache(maxsize=4096)
+def form_class(model: type[models.Model], names: tuple[str, ...]) -> type[RecordForm]:
+    """The form of these fields of a model."""
+    meta = type("Meta", (), {"model": model, "fields": list(names), "formfield_callback": staticmethod(formfield)})
+    return type(f"{model.__name__}Form", (RecordForm,), {"Meta": meta})
+
+
+def unique_names(model: type[models.Model]) -> dict[str, UniqueConstraint]:
+    """Unique constraints of a model by name."""
+    return {c.name: c for c in model._meta.constraints if isinstance(c, UniqueConstraint)}

@@ -1,0 +1,128 @@
+"""Django's settings, read from the one declaration of the installation (``ostoja.toml`` or ``OSTOJA_…`` variables)."""
+
+from __future__ import annotations
+
+from .databases import databases
+from .declaration import load
+
+DECLARATION = load()
+INSTALLATION = DECLARATION.installation
+
+SECRET_KEY = DECLARATION.secret_key
+DEBUG = False
+DEVELOPMENT = INSTALLATION.development
+BASE_DOMAIN = INSTALLATION.base_domain
+ALLOWED_HOSTS = ["*"]  # the tenancy middleware answers 404 to every host that it does not know
+USE_HTTPS = INSTALLATION.https
+
+SHARED_APPS = ["ostoja.kernel", "django.contrib.contenttypes", "ostoja.tenancy", "ostoja.onboarding"]
+TENANT_APPS = [
+    "ostoja.jobs",
+    "ostoja.journal",
+    "ostoja.access",
+    "ostoja.party",
+    "ostoja.catalog",
+    "ostoja.crm.sales",
+    "ostoja.planning",
+    "ostoja.documents",
+    "ostoja.exchange",
+    "ostoja.api",
+    "ostoja.web",
+    *DECLARATION.extensions,
+]
+INSTALLED_APPS = [*SHARED_APPS[1:], *TENANT_APPS, "django.contrib.staticfiles", "csp", "ostoja.kernel"]
+
+DATABASES = databases(DECLARATION)
+DATABASE_ROUTERS = ["ostoja.tenancy.router.Router"]
+TENANT_MODEL = "tenancy.Tenant"
+TENANT_DOMAIN_MODEL = "tenancy.Domain"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "access.User"
+
+MIDDLEWARE = [
+    "ostoja.web.middleware.HealthMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ostoja.tenancy.middleware.TenantMiddleware",
+    "ostoja.web.middleware.ReplyHeadersMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "ostoja.access.middleware.ActorMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+ROOT_URLCONF = "ostoja.web.urls"
+PUBLIC_URLCONF = "ostoja.web.urls_public"
+WSGI_APPLICATION = "ostoja.web.wsgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["ostoja.web.context.shell"]},
+    }
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = str(DECLARATION.home / "static")
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(DECLARATION.home / "files")}},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("pl", "Polski")]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = None
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+SESSION_COOKIE_NAME = "__Host-ostoja" if USE_HTTPS else "ostoja"
+CSRF_COOKIE_NAME = "__Host-ostoja-csrf" if USE_HTTPS else "ostoja-csrf"
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = USE_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "ostoja.web.errors.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if USE_HTTPS else None
+
+_SELF = ["'self'"]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"], "script-src": _SELF, "style-src": _SELF, "img-src": ["'self'", "data:"], "font-src": _SELF,
+        "connect-src": _SELF, "form-action": _SELF, "frame-ancestors": ["'none'"], "base-uri": ["'none'"], "manifest-src": _SELF,
+    }
+}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5000
+MAX_UPLOAD_BYTES = 50 * 1024 * 1024
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": DECLARATION.cache_url,
+        "KEY_FUNCTION": "ostoja.tenancy.cache.make_key",
+    }
+}
+
+EMAIL_BACKEND = DECLARATION.mail.backend
+EMAIL_FILE_PATH = str(DECLARATION.home / "mail")
+EMAIL_HOST, EMAIL_PORT = DECLARATION.mail.host, DECLARATION.mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = DECLARATION.mail.user, DECLARATION.mail.password
+EMAIL_USE_TLS = DECLARATION.mail.tls
+DEFAULT_FROM_EMAIL = DECLARATION.mail.sender
+
+CELERY_BROKER_URL = DECLARATION.celery_url
+SILENCED_SYSTEM_CHECKS = ["models.W042"]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django.request": {"level": "ERROR"}, "granian": {"level": "WARNING"}},
+}

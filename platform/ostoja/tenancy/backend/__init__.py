@@ -1,0 +1,1 @@
+"""The PostgreSQL backend whose tenant switch fails closed."""
