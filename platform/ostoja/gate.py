@@ -60,7 +60,9 @@ def perform(
                 if verb == "change":
                     return _change(actor, entry, record, data, history)
                 if verb not in entry.verbs:
-                    raise NotFound(_("“{thing}” has no verb “{verb}”.").format(thing=model._meta.verbose_name, verb=verb))
+                    raise NotFound(
+                        _("“{thing}” has no verb “{verb}”.").format(thing=model._meta.verbose_name, verb=verb)
+                    )
                 return _do(actor, entry, record, verb, data)
         except DATABASE_REFUSALS as error:
             raise refusal(error) from error
@@ -70,7 +72,11 @@ def perform(
 
 def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:
     if not may(actor, entry, "add"):
-        raise NotAllowed(_("Your role does not include “{verb}” on {things}.").format(verb=_("add"), things=entry.model._meta.verbose_name_plural))
+        raise NotAllowed(
+            _("Your role does not include “{verb}” on {things}.").format(
+                verb=_("add"), things=entry.model._meta.verbose_name_plural
+            )
+        )
     lines = _take_lines(entry, data)
     record = entry.model()
     _defaults(actor, record, data)
@@ -191,9 +197,19 @@ def _storable(value) -> bool:
     return True
 
 
-def _bind(actor: Actor, entry: Entry, record: Record, data: Mapping, names: tuple[str, ...], asks: Iterable[str] = (), adding: bool = False) -> None:
+def _bind(
+    actor: Actor,
+    entry: Entry,
+    record: Record,
+    data: Mapping,
+    names: tuple[str, ...],
+    asks: Iterable[str] = (),
+    adding: bool = False,
+) -> None:
     """Pass the data through the form into the record."""
-    form = form_class(entry.model, names)(data=_plain(data), instance=record, related=lambda model: related(actor, model), asks=asks)
+    form = form_class(entry.model, names)(
+        data=_plain(data), instance=record, related=lambda model: related(actor, model), asks=asks
+    )
     if not form.is_valid():
         raise refused_by(form)
 
@@ -225,7 +241,11 @@ def _save(actor: Actor, record: Record, verb: str, before: dict) -> frozenset[st
     """Save what differs; returns the names of the fields that changed. Nothing changed, nothing saved."""
     if _values(record) != before:
         record.prepare(actor, verb)
-    changed = {f.name: f for f in record._meta.concrete_fields if getattr(record, f.attname) != before[f.attname] and f.name not in SYSTEM_FIELDS}
+    changed = {
+        f.name: f
+        for f in record._meta.concrete_fields
+        if getattr(record, f.attname) != before[f.attname] and f.name not in SYSTEM_FIELDS
+    }
     if changed:
         record.save(update_fields=[*changed, "updated_at"])
         record.version += 1
@@ -237,7 +257,10 @@ def _take_lines(entry: Entry, data: dict) -> dict[str, list] | None:
     given = {name: data.pop(name) for name in entry.lines if name in data}
     for name, rows in given.items():
         if not isinstance(rows, (list, tuple)) or not all(isinstance(r, Mapping) for r in rows):
-            raise Refused(_("“{name}” must be a list of objects.").format(name=name), fields={name: [_("A list of objects is expected.")]})
+            raise Refused(
+                _("“{name}” must be a list of objects.").format(name=name),
+                fields={name: [_("A list of objects is expected.")]},
+            )
     return given or None
 
 
@@ -317,7 +340,10 @@ def refusal(error: Exception) -> Refused:
         if isinstance(constraint, models.UniqueConstraint):
             names = constraint.fields or _expression_fields(constraint)
             where = names[-1] if names else ""
-            if not constraint.violation_error_message or constraint.violation_error_message == constraint.default_violation_error_message:
+            if (
+                not constraint.violation_error_message
+                or constraint.violation_error_message == constraint.default_violation_error_message
+            ):
                 labels = ", ".join(str(model._meta.get_field(n).verbose_name) for n in names)
                 message = _("There is a record with the same {fields} already.").format(fields=labels or name)
         return Refused(message, fields={where or "": [str(message)]}, code=name)
@@ -325,11 +351,17 @@ def refusal(error: Exception) -> Refused:
         return Refused(_("It is still used elsewhere, or it points to something that does not exist."), code="relation")
     column = getattr(diagnosis, "column_name", None) or ""
     if state == "23502":
-        return Refused(_("“{field}” must be given.").format(field=column), fields={column: [_("This must be given.")]}, code="required")
+        return Refused(
+            _("“{field}” must be given.").format(field=column),
+            fields={column: [_("This must be given.")]},
+            code="required",
+        )
     if state == "23505":
         return Refused(_("There is a record with the same value already."), code="unique")
     if isinstance(error, (IntegrityError, DataError)):
-        return Refused(_("The database refused the value: {why}").format(why=str(error).splitlines()[0]), code="database")
+        return Refused(
+            _("The database refused the value: {why}").format(why=str(error).splitlines()[0]), code="database"
+        )
     raise error
 
 
@@ -386,7 +418,11 @@ class Many:
     def add(self, rows: Sequence[Mapping]) -> list[Outcome]:
         """Add one record per row; one transaction for those that are accepted. Rows may carry lines."""
         if not may(self.actor, self.entry, "add"):
-            raise NotAllowed(_("Your role does not include “{verb}” on {things}.").format(verb=_("add"), things=self.entry.model._meta.verbose_name_plural))
+            raise NotAllowed(
+                _("Your role does not include “{verb}” on {things}.").format(
+                    verb=_("add"), things=self.entry.model._meta.verbose_name_plural
+                )
+            )
         outcomes = [Outcome(i) for i in range(len(rows))]
         children: dict[int, list[tuple[Entry, Record]]] = {}
         for outcome, row in zip(outcomes, rows, strict=True):
@@ -463,7 +499,9 @@ class Many:
         chosen = _with_required(entry, names, data)
         form = self._forms.get((entry, chosen))
         if form is None:
-            form = form_class(entry.model, chosen)(data={}, instance=record, related=lambda model: related(self.actor, model))
+            form = form_class(entry.model, chosen)(
+                data={}, instance=record, related=lambda model: related(self.actor, model)
+            )
             form.in_bulk = True
             self._forms[(entry, chosen)] = form
         form.again(_plain(data), record)

@@ -38,7 +38,9 @@ def merged(grants: Iterable[dict]) -> dict[str, dict[str, str]]:
     return out
 
 
-def actor_of(user: User, *, kind: str = "user", id: uuid.UUID | None = None, limits: tuple[str, ...] | None = None) -> Actor:
+def actor_of(
+    user: User, *, kind: str = "user", id: uuid.UUID | None = None, limits: tuple[str, ...] | None = None
+) -> Actor:
     """The actor that a user is, by their roles as they stand now. One query."""
     import json
 
@@ -48,7 +50,16 @@ def actor_of(user: User, *, kind: str = "user", id: uuid.UUID | None = None, lim
     rows = json.loads(rows) if isinstance(rows, str) else rows
     classes = ALL_CLASSES if user.is_owner else frozenset(c for _grants, cs in rows for c in cs) | {"public"}
     return Actor(
-        kind=kind, id=id or user.pk, label=user.name, user_id=user.pk, department_id=user.department_id,
-        departments=tuple(uuid.UUID(d) for d in departments), grants=merged(g for g, _classes in rows), classes=classes,
-        superuser=user.is_owner, limits=limits, user=user, language=user.language,
+        kind=kind,
+        id=id or user.pk,
+        label=user.name,
+        user_id=user.pk,
+        department_id=user.department_id,
+        departments=tuple(uuid.UUID(d) for d in departments),
+        grants=merged(g for g, _classes in rows),
+        classes=classes,
+        superuser=user.is_owner,
+        limits=limits,
+        user=user,
+        language=user.language,
     )

@@ -17,7 +17,9 @@ class Department(Record):
     """A part of the organisation; who works in one sees, with the scope ``team``, what is owned in it and below it."""
 
     name = models.CharField(_("name"), max_length=120)
-    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="parts", verbose_name=_("part of"))
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="parts", verbose_name=_("part of")
+    )
 
     data = Data(internal=["name", "parent"])
     sync = Sync.PREMISES
@@ -26,8 +28,17 @@ class Department(Record):
         verbose_name = _("department")
         verbose_name_plural = _("departments")
         constraints = [
-            models.UniqueConstraint(Lower("name"), name="department_name_is_unique", violation_error_message=_("There is a department of this name.")),
-            Check(~Q(parent=F("id")), name="department_is_not_its_own_part", field="parent", says=_("A department can't be a part of itself.")),
+            models.UniqueConstraint(
+                Lower("name"),
+                name="department_name_is_unique",
+                violation_error_message=_("There is a department of this name."),
+            ),
+            Check(
+                ~Q(parent=F("id")),
+                name="department_is_not_its_own_part",
+                field="parent",
+                says=_("A department can't be a part of itself."),
+            ),
         ]
 
     def __str__(self):
@@ -54,7 +65,11 @@ class Role(Record):
         verbose_name = _("role")
         verbose_name_plural = _("roles")
         constraints = [
-            models.UniqueConstraint(fields=["code"], name="role_code_is_unique", violation_error_message=_("There is a role with this code.")),
+            models.UniqueConstraint(
+                fields=["code"],
+                name="role_code_is_unique",
+                violation_error_message=_("There is a role with this code."),
+            ),
         ]
 
     def __str__(self):
@@ -75,11 +90,15 @@ class User(AbstractBaseUser, Record):
 
     email = models.EmailField(_("e-mail"), max_length=254)
     name = models.CharField(_("name"), max_length=150)
-    department = models.ForeignKey(Department, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("department"))
+    department = models.ForeignKey(
+        Department, models.PROTECT, null=True, blank=True, related_name="users", verbose_name=_("department")
+    )
     roles = models.ManyToManyField(Role, through="UserRole", related_name="users")
     is_owner = models.BooleanField(_("owner of the tenant"), default=False)
     is_active = models.BooleanField(_("may sign in"), default=True)
-    language = models.CharField(_("language"), max_length=10, default="en", choices=[("en", "English"), ("pl", "Polski")])
+    language = models.CharField(
+        _("language"), max_length=10, default="en", choices=[("en", "English"), ("pl", "Polski")]
+    )
     timezone = models.CharField(_("time zone"), max_length=64, default="Europe/Warsaw")
     email_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
@@ -89,7 +108,8 @@ class User(AbstractBaseUser, Record):
     REQUIRED_FIELDS = ["name"]
 
     data = Data(
-        internal=["name", "email", "department", "is_owner", "is_active", "language", "timezone", "email_confirmed_at"], secret=["password"],
+        internal=["name", "email", "department", "is_owner", "is_active", "language", "timezone", "email_confirmed_at"],
+        secret=["password"],
         subject="id",
     )
     sync = Sync.PREMISES
@@ -98,8 +118,17 @@ class User(AbstractBaseUser, Record):
         verbose_name = _("user")
         verbose_name_plural = _("users")
         constraints = [
-            models.UniqueConstraint(Lower("email"), name="user_email_is_unique", violation_error_message=_("Somebody uses this e-mail address already.")),
-            Check(Q(is_owner=False) | Q(is_active=True), name="user_owner_is_active", field="is_active", says=_("An owner can't be switched off; make somebody else the owner first.")),
+            models.UniqueConstraint(
+                Lower("email"),
+                name="user_email_is_unique",
+                violation_error_message=_("Somebody uses this e-mail address already."),
+            ),
+            Check(
+                Q(is_owner=False) | Q(is_active=True),
+                name="user_owner_is_active",
+                field="is_active",
+                says=_("An owner can't be switched off; make somebody else the owner first."),
+            ),
         ]
 
     def __str__(self):
@@ -115,7 +144,12 @@ class User(AbstractBaseUser, Record):
         parts = self.name.split()
         return (parts[0][:1] + (parts[-1][:1] if len(parts) > 1 else "")).upper()
 
-    @verb(label=_("Switch off"), icon="user-x", tone="danger", confirm=_("They are signed out everywhere and can't sign in any more."))
+    @verb(
+        label=_("Switch off"),
+        icon="user-x",
+        tone="danger",
+        confirm=_("They are signed out everywhere and can't sign in any more."),
+    )
     def deactivate(self):
         """The person can't sign in any more; what they own stays theirs until it is handed over."""
         self.is_active = False
@@ -155,7 +189,9 @@ class ApiToken(Record):
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
 
-    data = Data(internal=["user", "name", "prefix", "scopes", "expires_at", "revoked_at", "last_used_at"], secret=["digest"])
+    data = Data(
+        internal=["user", "name", "prefix", "scopes", "expires_at", "revoked_at", "last_used_at"], secret=["digest"]
+    )
     sync = Sync.LOCAL
 
     class Meta:
@@ -195,7 +231,10 @@ class Invitation(Record):
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
 
-    data = Data(internal=["email", "name", "role_codes", "department", "invited_by", "expires_at", "accepted_at"], secret=["digest"])
+    data = Data(
+        internal=["email", "name", "role_codes", "department", "invited_by", "expires_at", "accepted_at"],
+        secret=["digest"],
+    )
     sync = Sync.LOCAL
 
     class Meta:

@@ -113,14 +113,31 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
         if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
-            return Decision(False, _("The API token does not include “{verb}” on {things}.").format(verb=verb, things=entry.model._meta.verbose_name_plural))
-        return Decision(False, _("Your role does not include “{verb}” on {things}.").format(verb=verb, things=entry.model._meta.verbose_name_plural))
+            return Decision(
+                False,
+                _("The API token does not include “{verb}” on {things}.").format(
+                    verb=verb, things=entry.model._meta.verbose_name_plural
+                ),
+            )
+        return Decision(
+            False,
+            _("Your role does not include “{verb}” on {things}.").format(
+                verb=verb, things=entry.model._meta.verbose_name_plural
+            ),
+        )
     condition = scope_filter(actor, entry, scope)
     if condition is None:
-        return Decision(True, _("Your role includes all {things}.").format(things=entry.model._meta.verbose_name_plural))
+        return Decision(
+            True, _("Your role includes all {things}.").format(things=entry.model._meta.verbose_name_plural)
+        )
     if record._state.adding or entry.model._default_manager.filter(condition, pk=record.pk).exists():
         return Decision(True, _("Your role includes this with the scope “{scope}”.").format(scope=scope))
-    return Decision(False, _("Your role includes this only with the scope “{scope}”, and this record is outside of it.").format(scope=scope))
+    return Decision(
+        False,
+        _("Your role includes this only with the scope “{scope}”, and this record is outside of it.").format(
+            scope=scope
+        ),
+    )
 
 
 def find(actor: Actor, model: type, pk, *, lock: bool = False, related: tuple[str, ...] = ()):
@@ -174,7 +191,9 @@ def writable_fields(actor: Actor, entry: Entry | type, *, history: bool = False)
     names = entry.surface.form_fields() + (tuple(entry.surface.history) if history else ())
     if entry.surface.inside:
         names = (entry.surface.inside, *names)
-    return tuple(n for n in dict.fromkeys(names) if n in seen and n not in SYSTEM_FIELDS and n not in entry.surface.readonly)
+    return tuple(
+        n for n in dict.fromkeys(names) if n in seen and n not in SYSTEM_FIELDS and n not in entry.surface.readonly
+    )
 
 
 def editing_verbs(entry: Entry) -> tuple[str, ...]:

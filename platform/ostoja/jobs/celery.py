@@ -41,4 +41,3 @@ def run_job(task, schema: str = "", job_id: str = ""):
         log.error("A message without an open tenant was refused: schema=%r job=%r", schema, job_id)
         raise Reject("no tenant", requeue=False)
     execute(tenant, uuid.UUID(job_id))
-

@@ -41,15 +41,29 @@ class Job(Thing):
 
     data = Data(
         internal=[
-            "kind", "title", "state", "done", "total", "message", "attempts", "cancel_requested", "user_id", "actor_label", "created_at", "run_after",
-            "started_at", "finished_at",
+            "kind",
+            "title",
+            "state",
+            "done",
+            "total",
+            "message",
+            "attempts",
+            "cancel_requested",
+            "user_id",
+            "actor_label",
+            "created_at",
+            "run_after",
+            "started_at",
+            "finished_at",
         ],
         confidential="*",
     )
     sync = Sync.LOCAL
 
     class Meta:
-        indexes = [models.Index(fields=["run_after"], name="job_waiting", condition=models.Q(state__in=["queued", "running"]))]
+        indexes = [
+            models.Index(fields=["run_after"], name="job_waiting", condition=models.Q(state__in=["queued", "running"]))
+        ]
 
     @property
     def finished(self) -> bool:

@@ -75,5 +75,7 @@ def cancel(job: Job) -> None:
 
 def retry(job: Job) -> None:
     """Queue a failed, parked or cancelled job again, from where it stopped."""
-    Job.objects.filter(pk=job.pk).update(state=Job.State.QUEUED, attempts=0, cancel_requested=False, error="", finished_at=None)
+    Job.objects.filter(pk=job.pk).update(
+        state=Job.State.QUEUED, attempts=0, cancel_requested=False, error="", finished_at=None
+    )
     send_on_commit(job)

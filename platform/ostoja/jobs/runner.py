@@ -85,7 +85,13 @@ def _claimed(job_id) -> bool:
     job = Job.objects.get(pk=job_id)
     run_handler = HANDLERS.get(job.kind)
     if run_handler is None or job.attempts > MAX_ATTEMPTS:
-        _end(job, "parked", error=job.error or f"No handler for “{job.kind}”." if run_handler is None else job.error or "The worker died each time.")
+        _end(
+            job,
+            "parked",
+            error=job.error or f"No handler for “{job.kind}”."
+            if run_handler is None
+            else job.error or "The worker died each time.",
+        )
         return True
     try:
         actor = actor_for(job)
@@ -112,4 +118,6 @@ def _claimed(job_id) -> bool:
 
 def _end(job: Job, state: str, error: str = "") -> None:
     with transaction.atomic():
-        Job.objects.filter(pk=job.pk).update(state=state, error=error, finished_at=timezone.now(), cancel_requested=False)
+        Job.objects.filter(pk=job.pk).update(
+            state=state, error=error, finished_at=timezone.now(), cancel_requested=False
+        )

@@ -44,7 +44,11 @@ def tick(now: float | None = None) -> float:
             try:
                 periodic.function()
             except Exception:
-                log.exception("The scheduled %s failed; it is tried again in %s s.", periodic.function.__qualname__, periodic.seconds)
+                log.exception(
+                    "The scheduled %s failed; it is tried again in %s s.",
+                    periodic.function.__qualname__,
+                    periodic.seconds,
+                )
                 _fresh_connections()
     return max(0.05, min(p.due for p in PERIODIC) - time.monotonic()) if PERIODIC else 1.0
 

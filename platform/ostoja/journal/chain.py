@@ -51,9 +51,16 @@ def verify(tenant) -> Verdict:
         bad, why, head = cursor.fetchone()
         if bad is not None:
             return Verdict(head, bad, f"Change {bad} is {why}.")
-        cursor.execute("SELECT seq, encode(digest, 'hex') FROM journal_change WHERE seq = ANY(%s)", [[seq for seq, _digest in anchors]])
+        cursor.execute(
+            "SELECT seq, encode(digest, 'hex') FROM journal_change WHERE seq = ANY(%s)",
+            [[seq for seq, _digest in anchors]],
+        )
         present = dict(cursor.fetchall())
     for seq, digest in anchors:
         if present.get(seq) != digest:
-            return Verdict(head, seq, f"Change {seq} is not the one that was anchored: the end of the journal was cut off or rewritten.")
+            return Verdict(
+                head,
+                seq,
+                f"Change {seq} is not the one that was anchored: the end of the journal was cut off or rewritten.",
+            )
     return Verdict(head, None, "")

@@ -52,5 +52,3 @@ def person_id(actor_key: str) -> uuid.UUID | None:
     """The id in an actor's key when it is a person's."""
     kind, _colon, id = actor_key.partition(":")
     return uuid.UUID(id) if kind == "user" and id else None
-
-

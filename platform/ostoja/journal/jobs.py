@@ -16,7 +16,12 @@ from .chain import anchor
 def anchor_all() -> int:
     """Number and anchor every tenant that has unnumbered changes; returns how many had."""
     with platform_context():
-        waiting = {s for s, _one in over_tenants(connections["owner"], "SELECT 1 FROM {schema}.journal_change WHERE seq IS NULL LIMIT 1")}
+        waiting = {
+            s
+            for s, _one in over_tenants(
+                connections["owner"], "SELECT 1 FROM {schema}.journal_change WHERE seq IS NULL LIMIT 1"
+            )
+        }
         tenants = list(Tenant.objects.filter(schema_name__in=waiting, state="open"))
     for tenant in tenants:
         anchor(tenant)

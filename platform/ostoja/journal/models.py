@@ -34,7 +34,24 @@ class Change(Thing):
     seq = models.BigIntegerField(null=True, unique=True)
     digest = models.BinaryField(null=True)
 
-    data = Data(internal=["at", "xid", "model", "record", "op", "fields", "hlc", "origin", "actor", "verb", "cause", "seq", "digest"], confidential=["old"])
+    data = Data(
+        internal=[
+            "at",
+            "xid",
+            "model",
+            "record",
+            "op",
+            "fields",
+            "hlc",
+            "origin",
+            "actor",
+            "verb",
+            "cause",
+            "seq",
+            "digest",
+        ],
+        confidential=["old"],
+    )
     sync = Sync.LOCAL
 
     class Meta:

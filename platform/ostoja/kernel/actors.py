@@ -54,9 +54,18 @@ class Actor:
     def as_job(self, job_id: uuid.UUID) -> Actor:
         """The same rights, exercised by a background job; the journal names both."""
         return Actor(
-            kind="job", id=job_id, label=self.label, user_id=self.user_id, department_id=self.department_id,
-            departments=self.departments, grants=self.grants, classes=self.classes, superuser=self.superuser,
-            limits=self.limits, user=self.user, language=self.language,
+            kind="job",
+            id=job_id,
+            label=self.label,
+            user_id=self.user_id,
+            department_id=self.department_id,
+            departments=self.departments,
+            grants=self.grants,
+            classes=self.classes,
+            superuser=self.superuser,
+            limits=self.limits,
+            user=self.user,
+            language=self.language,
         )
 
 

@@ -21,7 +21,9 @@ def declarations(app_configs, **kwargs):
         if not model.__module__.startswith(("ostoja.", "ext_")) or getattr(model, "lives_in_public", False):
             continue
         if not issubclass(model, Thing):
-            errors.append(Error(f"{model.__name__} is neither a Thing nor lives_in_public.", obj=model, id="ostoja.E000"))
+            errors.append(
+                Error(f"{model.__name__} is neither a Thing nor lives_in_public.", obj=model, id="ostoja.E000")
+            )
             continue
         errors += _says(model)
         if issubclass(model, Record):
@@ -54,29 +56,52 @@ def _verbs(model):
         if spec.to is not None:
             table = follows_of(model, spec.field)
             if table is None:
-                yield Error(f"{model.__name__}.{name} leads to a state, but no Follows says from where.", obj=model, id="ostoja.E010")
+                yield Error(
+                    f"{model.__name__}.{name} leads to a state, but no Follows says from where.",
+                    obj=model,
+                    id="ostoja.E010",
+                )
             elif not any(spec.to in to for to in table.edges.values()):
-                yield Error(f"{model.__name__}.{name} leads to “{spec.to}”, which no state is followed by.", obj=model, id="ostoja.E011")
+                yield Error(
+                    f"{model.__name__}.{name} leads to “{spec.to}”, which no state is followed by.",
+                    obj=model,
+                    id="ostoja.E011",
+                )
         for argument in spec.arguments:
             if argument not in fields:
-                yield Error(f"{model.__name__}.{name} asks for {argument}, which is no field.", obj=model, id="ostoja.E012")
+                yield Error(
+                    f"{model.__name__}.{name} asks for {argument}, which is no field.", obj=model, id="ostoja.E012"
+                )
     for constraint in model._meta.constraints:
         if isinstance(constraint, Follows):
             choices = {str(value) for value, _label in model._meta.get_field(constraint.field).flatchoices}
             named = set(constraint.edges) | {b for to in constraint.edges.values() for b in to}
             for state in sorted(named ^ choices):
-                yield Error(f"{model.__name__}: state “{state}” is in the choices or in Follows, not in both.", obj=model, id="ostoja.E013")
+                yield Error(
+                    f"{model.__name__}: state “{state}” is in the choices or in Follows, not in both.",
+                    obj=model,
+                    id="ostoja.E013",
+                )
     for field in model._meta.concrete_fields:
         if field.many_to_one and field.remote_field.on_delete is CASCADE and issubclass(field.related_model, Record):
             yield Error(
-                f"{model.__name__}.{field.name} deletes by CASCADE, which no gate sees.", hint="Use PROTECT; lines are deleted by the gate.",
-                obj=model, id="ostoja.E014",
+                f"{model.__name__}.{field.name} deletes by CASCADE, which no gate sees.",
+                hint="Use PROTECT; lines are deleted by the gate.",
+                obj=model,
+                id="ostoja.E014",
             )
 
 
 def _surface(entry):
     surface, model = entry.surface, entry.model
-    named = [*surface.list, *surface.form_fields(), *surface.filters, *surface.history, *surface.natural_key, *surface.subtitle]
+    named = [
+        *surface.list,
+        *surface.form_fields(),
+        *surface.filters,
+        *surface.history,
+        *surface.natural_key,
+        *surface.subtitle,
+    ]
     if surface.title:
         named.append(surface.title)
     if surface.board:
@@ -85,7 +110,11 @@ def _surface(entry):
         try:
             _walk(model, path)
         except FieldDoesNotExist:
-            yield Error(f"{surface.__name__} names {path}, which is no field of {model.__name__}.", obj=surface, id="ostoja.E020")
+            yield Error(
+                f"{surface.__name__} names {path}, which is no field of {model.__name__}.",
+                obj=surface,
+                id="ostoja.E020",
+            )
     for path in surface.search:
         try:
             _walk(model, path)

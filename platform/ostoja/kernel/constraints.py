@@ -119,7 +119,12 @@ class Follows(TriggerRule):
     """A state machine: from which value of a field which others may follow. ``start`` are the values a new row may have."""
 
     def __init__(
-        self, field: str, edges: Mapping[str, Iterable[str]], *, name: str, start: Iterable[str] | None = None,
+        self,
+        field: str,
+        edges: Mapping[str, Iterable[str]],
+        *,
+        name: str,
+        start: Iterable[str] | None = None,
         says: object = None,
     ):
         self.field = field
@@ -180,13 +185,13 @@ class Frozen(TriggerRule):
             parent = key.related_model
             q = schema_editor.quote_name
             frozen = (
-                f"SELECT 1 FROM {q(parent._meta.db_table)} WHERE {q(parent._meta.pk.column)} = %s.{q(key.column)} "
+                f"SELECT 1 FROM {q(parent._meta.db_table)} WHERE {q(parent._meta.pk.column)} = ROW.{q(key.column)} "
                 f"AND ({condition_sql(parent, self.when, schema_editor)})"
             )
             return (
-                f"IF TG_OP <> 'INSERT' AND EXISTS ({frozen % 'OLD'}) THEN\n"
+                f"IF TG_OP <> 'INSERT' AND EXISTS ({frozen.replace('ROW.', 'OLD.')}) THEN\n"
                 f"  IF TG_OP = 'DELETE' THEN {refuse} ELSIF NOT ({same}) THEN {refuse} END IF;\nEND IF;\n"
-                f"IF TG_OP = 'INSERT' AND EXISTS ({frozen % 'NEW'}) THEN {refuse} END IF;\n"
+                f"IF TG_OP = 'INSERT' AND EXISTS ({frozen.replace('ROW.', 'NEW.')}) THEN {refuse} END IF;\n"
                 f"IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;\nRETURN NEW;"
             )
         condition = condition_sql(model, self.when, schema_editor)
@@ -205,7 +210,13 @@ class Rule(TriggerRule):
     """
 
     def __init__(
-        self, sql: str, *, name: str, on: str = "INSERT OR UPDATE OR DELETE", timing: str = "AFTER", deferred=False,
+        self,
+        sql: str,
+        *,
+        name: str,
+        on: str = "INSERT OR UPDATE OR DELETE",
+        timing: str = "AFTER",
+        deferred=False,
         says: object = None,
     ):
         self.sql = sql

@@ -67,7 +67,9 @@ class RecordForm(forms.ModelForm):
 
     in_bulk = False
 
-    def __init__(self, data=None, *, instance=None, related: Callable | None = None, asks: Iterable[str] = (), initial=None):
+    def __init__(
+        self, data=None, *, instance=None, related: Callable | None = None, asks: Iterable[str] = (), initial=None
+    ):
         super().__init__(data=data, instance=instance, initial=initial)
         self.related = related
         for name, field in self.fields.items():

@@ -77,7 +77,9 @@ def surface(model: type[Record]):
         if model in _entries:
             raise TypeError(f"{model.__name__} has a surface already: {_entries[model].surface.__name__}.")
         if entry.slug in _by_slug:
-            raise TypeError(f"The address “{entry.slug}” belongs to {_by_slug[entry.slug].label}; give {cls.__name__} a slug.")
+            raise TypeError(
+                f"The address “{entry.slug}” belongs to {_by_slug[entry.slug].label}; give {cls.__name__} a slug."
+            )
         _entries[model] = _by_label[entry.label] = _by_slug[entry.slug] = entry
         return cls
 
