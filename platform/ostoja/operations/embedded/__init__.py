@@ -1,0 +1,1 @@
+"""The services that Ostoja brings along: PostgreSQL and the broker, started from wheels inside the installation's home."""
