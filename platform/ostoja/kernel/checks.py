@@ -42,8 +42,8 @@ def _says(model):
         return
     if data.rest is not None and data.rest not in CLOSED_CLASSES:
         yield Error(f"{model.__name__}: “*” may stand only in confidential or restricted.", obj=model, id="ostoja.E003")
-    names = {f.name for f in model._meta.concrete_fields} - SYSTEM_FIELDS
-    for name in sorted(names):
+    names = {f.name for f in model._meta.concrete_fields}
+    for name in sorted(names - SYSTEM_FIELDS):
         if data.class_of(name) is None:
             yield Error(f"{model.__name__}.{name} has no data class.", obj=model, id="ostoja.E004")
     for name in sorted(set(data.named) - names):
