@@ -67,7 +67,7 @@ STATIC_ROOT = str(DECLARATION.home / "static")
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(DECLARATION.home / "files")}},
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(DECLARATION.files_root)}},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
@@ -112,7 +112,7 @@ EMAIL_BACKEND = DECLARATION.mail.backend
 EMAIL_FILE_PATH = str(DECLARATION.home / "mail")
 EMAIL_HOST, EMAIL_PORT = DECLARATION.mail.host, DECLARATION.mail.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = DECLARATION.mail.user, DECLARATION.mail.password
-EMAIL_USE_TLS = DECLARATION.mail.tls
+EMAIL_USE_TLS, EMAIL_USE_SSL = DECLARATION.mail.tls, DECLARATION.mail.ssl
 DEFAULT_FROM_EMAIL = DECLARATION.mail.sender
 
 CELERY_BROKER_URL = DECLARATION.celery_url
