@@ -46,7 +46,9 @@ class Tenant(TenantMixin):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(schema_name__regex=r"^t_[a-z2-7]{26}$"), name="tenant_schema_is_opaque"),
+            models.CheckConstraint(
+                condition=models.Q(schema_name__regex=r"^t_[a-z2-7]{26}$"), name="tenant_schema_is_opaque"
+            ),
         ]
 
     def __str__(self):

@@ -1,0 +1,137 @@
+"""The pytest plugin: declares an installation before Django's settings load, and lends tenants, people and clients to tests."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from .installation import TestInstallation, home_of
+
+_installation: TestInstallation | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the tests' installation and set Django up; nothing is started before a test asks for it."""
+    global _installation
+    if _installation is None:
+        _installation = TestInstallation(home_of(config.rootpath))
+        _installation.declare()
+        import django
+
+        django.setup()
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing running and no database behind."""
+    if _installation is not None:
+        _installation.stop()
+
+
+@pytest.fixture(scope="session")
+def installation() -> TestInstallation:
+    """The installation with its services running and its shared tables made."""
+    _installation.start()
+    return _installation
+
+
+@pytest.fixture(scope="session")
+def lender(installation):
+    """Lends tenants and takes them back."""
+    from .tenants import Lender
+
+    installation.lender = Lender(installation)
+    return installation.lender
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Every tenant that a test made, and what it left in the shared tables, is gone after it."""
+    if _installation.lender is not None:
+        _installation.lender.take_back()
+
+
+@pytest.fixture
+def platform(lender):
+    """The tables that all tenants share are open."""
+    from ostoja.tenancy.context import platform_context
+
+    with platform_context():
+        yield
+
+
+@pytest.fixture
+def tenant(lender):
+    """A fresh tenant, committed and open for the test."""
+    from ostoja.tenancy.context import tenant_context
+
+    lent = lender.lend()
+    with tenant_context(lent):
+        yield lent
+
+
+@pytest.fixture
+def other_tenant(lender):
+    """Another fresh tenant, committed; it is not open."""
+    return lender.lend()
+
+
+@pytest.fixture(scope="module")
+def module_tenant(lender):
+    """A tenant that all tests of a module share; not open: ``with tenant_context(module_tenant):``."""
+    with lender.kept_tenant() as kept:
+        yield kept
+
+
+@pytest.fixture
+def owner(tenant):
+    """The owner of the tenant, a user."""
+    from .people import make_user
+
+    return make_user("Olga Owner", owner=True, email="owner@example.com")
+
+
+@pytest.fixture
+def actor(owner):
+    """The actor that the owner is."""
+    from ostoja.access.actor_of import actor_of
+
+    return actor_of(owner)
+
+
+@pytest.fixture
+def as_role(tenant):
+    """``as_role({"sales.deal": {"view": "own"}}, classes=…, department=…, user=…)`` -> an actor with one such role."""
+    from .people import make_actor
+
+    return functools.partial(make_actor)
+
+
+@pytest.fixture
+def client(tenant):
+    """A browser at the tenant's host; ``client.sign_in(user)`` signs somebody in."""
+    from .clients import Browser
+
+    return Browser(tenant)
+
+
+@pytest.fixture
+def signed_in(client, owner):
+    """A browser in which the owner is signed in."""
+    return client.sign_in(owner)
+
+
+@pytest.fixture
+def public_client(lender):
+    """A browser at the installation's own address, where companies sign up."""
+    from .clients import Browser
+
+    return Browser()
+
+
+@pytest.fixture
+def api(tenant, owner):
+    """A program with the owner's token at the tenant's API; ``api.of(user, scopes)`` is another one."""
+    from .clients import Program
+
+    return Program.of(tenant, owner)

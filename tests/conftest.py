@@ -1,0 +1,1 @@
+"""Fixtures of all tests come from the plugin that ships with Ostoja."""
