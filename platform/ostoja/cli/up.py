@@ -1,0 +1,71 @@
+"""``ostoja up``: brings everything up, shows where to go, and takes everything down again on Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ostoja.cli.opening import Home, console, declaration, services, use_home
+
+
+def up(
+    port: Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(help="Web server processes.", min=1, max=64)] = 2,
+    job_workers: Annotated[int, typer.Option(help="Processes for background jobs.", min=1, max=64)] = 2,
+    home: Home = None,
+) -> None:
+    """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it."""
+    from ostoja.operations.installation import only_one, programs
+    from ostoja.operations.supervisor import Supervisor, answers, free_port
+
+    use_home(home)
+    out = console()
+    declared = declaration()
+    free_port(host, port)
+    with only_one(declared.home):
+        with out.status("Starting the database and the broker …") as status, services():
+            _prepare(status)
+            running = Supervisor(
+                declared.home,
+                [service for service in (declared.postgres, declared.valkey) if service is not None],
+                programs(host, port, workers, job_workers),
+                lambda sentence: out.print(sentence, style="yellow"),
+            )
+            status.update("Starting web, worker and schedule …")
+
+            def announce() -> None:
+                status.stop()
+                _announce(out, declared, host, port)
+
+            running.run(ready=lambda: answers(host, port), announce=announce)
+        out.print("Ostoja has stopped.")
+
+
+def _prepare(status) -> None:
+    """Migrate what has to be migrated, in a process of its own: this one stays small for as long as Ostoja is up."""
+    from ostoja.cli.fleet import prepare_apart
+
+    prepare_apart(lambda line: status.update(line))
+
+
+def _announce(out, declared, host: str, port: int) -> None:
+    installation = declared.installation
+    visible = installation.base_domain if host in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::") else host
+    at = f"{visible}:{port}"
+    lines = [("Open", f"http://{at}/")]
+    if installation.kind != "private":
+        lines.append(("Tenants", f"http://<address>.{installation.base_domain}:{port}/"))
+    lines += [("State", str(declared.home)), ("Logs", str(declared.home / "logs")), ("Stop", "Ctrl-C")]
+    out.print("[bold green]Ostoja is up.[/]")
+    for label, value in lines:
+        out.print(f"  [dim]{label:<9}[/]", end="")
+        out.print(value, markup=False)
+    sys.stderr.flush()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the tree."""
+    app.command()(up)
