@@ -64,10 +64,10 @@ def perform(
                         _("“{thing}” has no verb “{verb}”.").format(thing=model._meta.verbose_name, verb=verb)
                     )
                 return _do(actor, entry, record, verb, data)
-        except DATABASE_REFUSALS as error:
-            raise refusal(error) from error
         except models.ProtectedError as error:
             raise still_used(error) from error
+        except DATABASE_REFUSALS as error:
+            raise refusal(error) from error
 
 
 def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:

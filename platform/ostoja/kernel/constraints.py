@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 from django.core.exceptions import ValidationError
@@ -22,6 +23,10 @@ class Check(models.CheckConstraint):
         self.says = says
         self.field = field
         super().__init__(condition=condition, name=name)
+
+    def clone(self):
+        """Django clones constraints into the model's options; the sentence goes with them."""
+        return copy.copy(self)
 
     def deconstruct(self):
         path, args, kwargs = super().deconstruct()
@@ -47,6 +52,10 @@ class TriggerRule(BaseConstraint):
     timing = "BEFORE"
     deferred = False
     says: object = None
+
+    def clone(self):
+        """Django clones constraints into the model's options; the sentence goes with them."""
+        return copy.copy(self)
 
     def body(self, model, schema_editor) -> str:
         """The statements between BEGIN and END of the trigger function."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from django import forms
 from django.db import models
 from django.db.models.constraints import UniqueConstraint
+from django.forms.models import construct_instance
 from django.utils.translation import gettext_lazy as _
 
 from .constraints import Check
@@ -85,27 +86,20 @@ class RecordForm(forms.ModelForm):
         self._errors = None
         return self
 
-    def validate_unique(self):
-        """Ask the database which value is taken; in bulk the insert itself tells."""
+    def _post_clean(self):
         if not self.in_bulk:
-            super().validate_unique()
-
-    def validate_constraints(self):
-        """Say what the constraints would refuse; in bulk only those that need no query."""
-        if not self.in_bulk:
-            return super().validate_constraints()
-        for constraint in self.instance._meta.constraints:
-            if isinstance(constraint, Check):
-                try:
+            return super()._post_clean()
+        # In bulk only what needs no query is asked here; the insert itself tells the rest.
+        exclude = self._get_validation_exclusions()
+        try:
+            self.instance = construct_instance(self, self.instance, self._meta.fields)
+            self.instance.clean_fields(exclude=exclude)
+            self.instance.clean()
+            for constraint in self.instance._meta.constraints:
+                if isinstance(constraint, Check):
                     constraint.validate(type(self.instance), self.instance)
-                except forms.ValidationError as error:
-                    self._update_errors(error)
-
-    def _get_validation_exclusions(self):
-        # A constraint speaks even when some of its fields are not in this form: a change of one field can break a rule on two.
-        return {name for name in super()._get_validation_exclusions() if name in self._errors} | {
-            f.name for f in self.instance._meta.fields if f.name not in self.fields
-        }
+        except forms.ValidationError as error:
+            self._update_errors(error)
 
 
 @lru_cache(maxsize=4096)
