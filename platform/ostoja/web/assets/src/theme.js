@@ -1,0 +1,12 @@
+/* Sets the dark class before the first paint, from the remembered choice or the system's; loaded in <head>, blocking. */
+const root = document.documentElement;
+const system = matchMedia("(prefers-color-scheme: dark)");
+const apply = () => root.classList.toggle("dark", root.dataset.theme === "dark" || (root.dataset.theme !== "light" && system.matches));
+apply();
+system.addEventListener("change", apply);
+window.ostojaTheme = (choice) => {
+  root.dataset.theme = choice;
+  const year = 60 * 60 * 24 * 365;
+  document.cookie = `ostoja_theme=${choice};path=/;max-age=${year};samesite=lax${location.protocol === "https:" ? ";secure" : ""}`;
+  apply();
+};
