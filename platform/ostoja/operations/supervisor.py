@@ -244,7 +244,7 @@ def answers(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), timeout=2) as line:
             line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return line.recv(64).startswith(b"HTTP/1.1 200")
+            return line.recv(64).startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
     except OSError:
         return False
 
