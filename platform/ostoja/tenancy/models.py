@@ -41,6 +41,7 @@ class Tenant(TenantMixin):
     timezone = models.CharField(max_length=64, default="Europe/Warsaw")
     currency = models.CharField(max_length=3, default="PLN")
     release = models.CharField(max_length=64, blank=True, default="")
+    migration_error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
@@ -86,6 +87,7 @@ class Template(models.Model):
     release = models.CharField(primary_key=True, max_length=64)
     script = models.TextField()
     migrations = models.JSONField()
+    finishing = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
 
 
@@ -102,3 +104,12 @@ class JournalAnchor(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["tenant", "seq"], name="one_anchor_per_number")]
+
+
+class HeldName(models.Model):
+    """An address or host name of a tenant that was deleted: nobody else may have it yet."""
+
+    lives_in_public = True
+
+    name = models.CharField(primary_key=True, max_length=253)
+    until = models.DateTimeField()

@@ -81,7 +81,6 @@ def drop(schema: str) -> None:
         cursor.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role_of(schema)])
         if cursor.fetchone():
-            cursor.execute(f'DROP OWNED BY "{role_of(schema)}"')
             cursor.execute(f'DROP ROLE "{role_of(schema)}"')
         ReadySchema.objects.using("owner").filter(schema_name=schema).delete()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -66,7 +67,7 @@ def build(report: Callable[[str], None] = print) -> Template:
             connections[alias].close()
             script = as_script(_dump(connections[alias].settings_dict, postgres_major(owner)))
         made, _new = Template.objects.using("owner").update_or_create(
-            release=mark, defaults={"script": script, "migrations": applied}
+            release=mark, defaults={"script": script, "migrations": applied, "finishing": finishing_marks()}
         )
     return made
 
@@ -90,18 +91,36 @@ def script_for(template: Template, schema: str) -> str:
     return template.script.replace(PLACEHOLDER, schema)
 
 
-def migrate_schema(connection, executor_class=MigrationExecutor) -> list[tuple[str, str]]:
-    """Run the tenants' migrations in the schema that is open on this connection, one after the other, then finish it.
-
-    Answers (app, name) of all that are applied now.
-    """
-    executor = executor_class(connection)
+def targets(loader) -> list[tuple[str, str]]:
+    """The last migrations of the tenants' apps."""
     theirs = set(release.labels(public=False))
-    executor.migrate([key for key in executor.loader.graph.leaf_nodes() if key[0] in theirs])
+    return [key for key in loader.graph.leaf_nodes() if key[0] in theirs]
+
+
+def run_migrations(connection) -> list[tuple[str, str]]:
+    """Run what is missing in the schema that is open on this connection. Answers (app, name) of all that are applied now."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(targets(executor.loader))
+    return sorted(executor.recorder.applied_migrations())
+
+
+def migrate_schema(connection) -> list[tuple[str, str]]:
+    """Run what is missing in the open schema and finish it. Answers (app, name) of all that are applied now."""
+    applied = run_migrations(connection)
     with connection.cursor() as cursor:
         for statement in finishing_sql():
             cursor.execute(statement)
-    return sorted(executor.loader.applied_migrations)
+    return applied
+
+
+def finishing_marks() -> list[str]:
+    """A short hash of every statement that finishes a schema: a tenant of this release has run exactly these."""
+    return [mark_of(statement) for statement in finishing_sql()]
+
+
+def mark_of(statement: str) -> str:
+    """A short hash of a statement."""
+    return hashlib.sha256(statement.encode()).hexdigest()[:16]
 
 
 def _migrate(connection) -> list[tuple[str, str]]:

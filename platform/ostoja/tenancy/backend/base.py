@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from django_tenants.postgresql_backend import base as django_tenants_base
 from psycopg2 import extensions
 
@@ -26,6 +27,19 @@ class Operations(DatabaseOperations):
         return " DEFERRABLE INITIALLY IMMEDIATE"
 
 
+class SchemaEditor(DatabaseSchemaEditor):
+    """Runs the statements of a migration; while the connection is ``recording``, keeps them too, with their values."""
+
+    def execute(self, sql, params=()):
+        super().execute(sql, params)
+        if self.connection.recording is not None and not self.collect_sql:
+            statement = str(sql)
+            if params:
+                with self.connection.cursor() as cursor:
+                    statement = cursor.mogrify(statement, params).decode()
+            self.connection.recording.append(statement)
+
+
 class DatabaseWrapper(django_tenants_base.DatabaseWrapper):
     """Derives the connection's state from the context variable at every cursor.
 
@@ -34,9 +48,11 @@ class DatabaseWrapper(django_tenants_base.DatabaseWrapper):
     """
 
     ops_class = Operations
+    SchemaEditorClass = SchemaEditor
 
     def __init__(self, *args, **kwargs):
         self._at = None
+        self.recording: list[str] | None = None
         super().__init__(*args, **kwargs)
         self._keeps_role = bool(self.settings_dict.get("KEEPS_ROLE"))
 
@@ -84,7 +100,7 @@ class DatabaseWrapper(django_tenants_base.DatabaseWrapper):
         path = PLATFORM if now.schema == PLATFORM else f"{now.schema}, {PLATFORM}"
         self._setting_search_path = True
         try:
-            with self.connection.cursor() as switch:
+            with self.wrap_database_errors, self.connection.cursor() as switch:
                 switch.execute(SWITCH, (role, path, str(now.timeout_ms)))
                 got = switch.fetchone()
             if (got[0], got[1]) != (role, path):
