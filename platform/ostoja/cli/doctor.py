@@ -13,13 +13,14 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
 
 def doctor(
     tenant: Annotated[str | None, typer.Option(metavar="T", help="Look at this tenant only (its address).")] = None,
+    only: Annotated[list[str] | None, typer.Option("--check", metavar="NAME", help="Make this check only; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check the installation; every finding says what to do. Exit status 1 if something fails."""
     with opened() as declared:
         from ostoja.operations.doctor import examine
 
-        findings = examine(declared.home, tenant)
+        findings = examine(declared.home, tenant, only or ())
     answer([finding.as_dict() for finding in findings], as_json, _show)
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)

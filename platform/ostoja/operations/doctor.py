@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import redis
 from django.conf import settings
 from django.db import OperationalError, connections
 from django.utils import timezone
@@ -71,17 +72,20 @@ def check(name: str, needs: int = PREPARED):
     return register
 
 
-def examine(home: Path, tenant: str | None = None) -> list[Finding]:
-    """Make all checks; with ``tenant`` (its address) the ones about tenants look at that one only.
+def examine(home: Path, tenant: str | None = None, only: Collection[str] = ()) -> list[Finding]:
+    """Make all checks, or the ones named in ``only``; with ``tenant`` (its address) they look at that tenant only.
 
     A check that breaks is a finding, too. What a check needs and is not there is a finding of its own.
-    Raises NotFound for an address that no tenant has.
+    Raises NotFound for an address that no tenant has, and for a name that no check has.
     """
+    names = [name for name, _function, _needs in CHECKS]
+    if unknown := [name for name in only if name not in names]:
+        raise NotFound(f"There is no check “{unknown[0]}”: the checks are {', '.join(names)}.")
     findings: list[Finding] = []
     with platform_context():
         patient, there = _look_at(home, tenant)
         for name, function, needs in CHECKS:
-            if needs <= there:
+            if needs <= there and (not only or name in only):
                 findings += _carry_out(name, function, patient)
     return findings
 
@@ -188,14 +192,16 @@ def _extensions(_patient: Patient) -> Verdict:
     return OK, f"{_some(EXTENSIONS)} are there."
 
 
+def _broker_facts() -> dict:
+    client = redis.from_url(settings.CACHES["default"]["LOCATION"], socket_connect_timeout=3, socket_timeout=3)
+    return client.info()
+
+
 @check("broker", NOTHING)
 def _broker(_patient: Patient) -> Verdict:
     """Carries jobs to the workers and holds the cache."""
-    import redis
-
     try:
-        client = redis.from_url(settings.CACHES["default"]["LOCATION"], socket_connect_timeout=3, socket_timeout=3)
-        facts = client.info()
+        facts = _broker_facts()
     except redis.RedisError as error:
         return FAIL, f"It does not answer: {error}", "Start it with `ostoja up`, or mend broker.url in ostoja.toml."
     limit, used = facts.get("maxmemory", 0), facts.get("used_memory", 0)
@@ -207,7 +213,7 @@ def _broker(_patient: Patient) -> Verdict:
 @check("mail", NOTHING)
 def _mail(_patient: Patient) -> Verdict:
     """Whether mail gets out."""
-    if settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
+    if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
         if settings.DEVELOPMENT:
             return OK, "Mail is kept in the home and not sent: this is a development installation."
         return WARN, "Mail is kept in the home and not sent.", "Name a mail server: [mail] url = \"smtp://user:password@host:587\" in ostoja.toml."
@@ -393,9 +399,10 @@ def _worker(_patient: Patient) -> Verdict:
     from ostoja.jobs.celery import app
 
     try:
-        workers = app.control.ping(timeout=1.5)
-    except Exception as error:
-        return FAIL, f"The broker could not be asked for workers: {error}", "Mend the broker first."
+        _broker_facts()  # Celery would try for long
+    except redis.RedisError:
+        return FAIL, "Without the broker no worker can be asked.", "Mend the broker first."
+    workers = app.control.ping(timeout=1.5)
     if not workers:
         return WARN, "No worker answers: background jobs wait.", "Start one with `ostoja up`."
     return OK, f"{_some(sorted(name for answer in workers for name in answer))} answers."
