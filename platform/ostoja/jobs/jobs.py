@@ -1,4 +1,4 @@
-"""The sweep: finds jobs whose message was lost or whose worker died, in all tenants, and sends them again."""
+"""The installation's own schedule: sends lost jobs again, keeps schemas ready, ends quarantines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import connections
 from django.utils import timezone
 
+from ostoja.tenancy import pool, provisioning
 from ostoja.tenancy.context import platform_context
 from ostoja.tenancy.fleet import over_tenants
 
@@ -23,3 +24,15 @@ def sweep() -> int:
     for schema, job_id in found:
         send(schema, job_id)
     return len(found)
+
+
+@every(seconds=5)
+def fill_pool() -> int:
+    """Make ready schemas for the next sign-ups; returns how many."""
+    return pool.refill()
+
+
+@every(seconds=3600)
+def end_quarantines() -> int:
+    """Destroy tenants that were deleted 30 days ago; returns how many."""
+    return provisioning.purge_due()

@@ -55,6 +55,20 @@ class Tenant(TenantMixin):
     def __str__(self):
         return self.name
 
+    def __enter__(self):
+        raise TypeError(
+            "Open a tenant with `with tenant_context(tenant):`; the library's own way is shared by threads."
+        )
+
+    def activate(self):
+        """The library's own switch; there is none but the context."""
+        raise TypeError("Open a tenant with `with tenant_context(tenant):`.")
+
+    @classmethod
+    def deactivate(cls):
+        """The library's own switch; there is none but the context."""
+        raise TypeError("Open the platform with `with platform_context():`.")
+
     @property
     def lock_number(self) -> int:
         """The first of the two numbers of this tenant's advisory locks (32-bit, signed)."""

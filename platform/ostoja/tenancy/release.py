@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from django.apps import AppConfig, apps
+from django.db.migrations.loader import MigrationLoader
 
 from ostoja.kernel import conditions, constraints
 
@@ -31,7 +33,10 @@ def labels(*, public: bool) -> list[str]:
 
 def migration_files(config: AppConfig) -> list[Path]:
     """The files of an app's migrations, in order."""
-    return sorted((Path(config.path) / "migrations").glob("[0-9a-z]*.py"))
+    module, _named = MigrationLoader.migrations_module(config.label)
+    spec = find_spec(module) if module else None
+    places = spec.submodule_search_locations if spec else None
+    return sorted(file for place in places or () for file in Path(place).glob("[0-9a-z]*.py"))
 
 
 def migrations(*, public: bool) -> list[tuple[str, str]]:

@@ -18,8 +18,10 @@ def pytest_configure(config: pytest.Config) -> None:
         _installation = TestInstallation(home_of(config.rootpath))
         _installation.declare()
         import django
+        from django.test.utils import setup_test_environment
 
         django.setup()
+        setup_test_environment()
 
 
 def pytest_unconfigure() -> None:
@@ -49,6 +51,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Every tenant that a test made, and what it left in the shared tables, is gone after it."""
     if _installation.lender is not None:
         _installation.lender.take_back()
+    from django.core import mail
+
+    mail.outbox.clear()
 
 
 @pytest.fixture
@@ -131,7 +136,15 @@ def public_client(lender):
 
 @pytest.fixture
 def api(tenant, owner):
-    """A program with the owner's token at the tenant's API; ``api.of(user, scopes)`` is another one."""
+    """A program with the owner's token at the tenant's API; ``api.as_user(user, scopes)`` is another one."""
     from .clients import Program
 
     return Program.of(tenant, owner)
+
+
+@pytest.fixture
+def outbox():
+    """The mails that were sent in this test."""
+    from django.core import mail
+
+    return mail.outbox

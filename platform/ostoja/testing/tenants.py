@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.db import connections, transaction
 from psycopg2 import extensions
 
-from ostoja.tenancy import pool, template
+from ostoja.tenancy import hosts, pool, template
 from ostoja.tenancy.context import platform_context
 from ostoja.tenancy.models import Domain, Template, Tenant
 
@@ -83,6 +83,7 @@ class Lender:
     def take_back(self, only: set[str] | None = None) -> None:
         """Wipe every tenant that exists, however it was made, and the shared tables; kept tenants stay."""
         _leave_transactions()
+        hosts.forget()
         with self._superuser.cursor() as cursor:
             cursor.execute("SELECT schema_name FROM tenancy_tenant")
             tenants = {row[0] for row in cursor.fetchall()}
