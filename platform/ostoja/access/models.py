@@ -6,11 +6,17 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check
+from ostoja.kernel import registry
+from ostoja.kernel.actors import current_actor
+from ostoja.kernel.constraints import Check, Rule
 from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.record import Record, Thing, verb
+
+from . import remembered
 
 
 class Department(Record):
@@ -44,6 +50,27 @@ class Department(Record):
     def __str__(self):
         return self.name
 
+    def prepare(self, actor, verb):
+        """No circles; and nobody brings a department below their own, for its records would become their team's."""
+        if self.parent_id is None:
+            return
+        above, seen = self.parent_id, {self.pk}
+        while above is not None:
+            if above in seen:
+                raise Refused(
+                    _("This would make the department a part of itself."),
+                    fields={"parent": [str(_("This would make the department a part of itself."))]},
+                )
+            seen.add(above)
+            above = type(self).objects.filter(pk=above).values_list("parent_id", flat=True).first()
+        if verb == "add" or actor.superuser or self.parent_id not in actor.departments or self.pk in actor.departments:
+            return
+        raise NotAllowed(_("You can't bring a department below your own. Ask the owner of your organisation."))
+
+    def settled(self, actor, verb, changed):
+        """Whose records are the team's may be another answer now."""
+        remembered.forget()
+
 
 class Role(Record):
     """What its holders may do: verbs on objects over whose records, and which data classes they see.
@@ -74,6 +101,22 @@ class Role(Record):
 
     def __str__(self):
         return self.name
+
+    def prepare(self, actor, verb):
+        """Only rights that exist, and none that whoever writes them does not hold."""
+        from .grants import check_grants, must_hold
+
+        self.grants, self.classes = self.grants or {}, self.classes or []
+        check_grants(self.grants, self.classes)
+        if not actor.superuser:
+            before = type(self).objects.filter(pk=self.pk).values("grants", "classes").first()
+            if before is not None:
+                must_hold(actor, before["grants"], before["classes"])
+        must_hold(actor, self.grants, self.classes)
+
+    def settled(self, actor, verb, changed):
+        """Its holders have other rights now."""
+        remembered.forget()
 
 
 class UserManager(BaseUserManager):
@@ -129,14 +172,35 @@ class User(AbstractBaseUser, Record):
                 field="is_active",
                 says=_("An owner can't be switched off; make somebody else the owner first."),
             ),
+            Rule(
+                "IF OLD.is_owner AND (TG_OP = 'DELETE' OR NOT NEW.is_owner) THEN\n"
+                "  PERFORM 1 FROM access_user WHERE is_owner FOR UPDATE;\n"
+                "  IF NOT FOUND THEN {refuse} END IF;\n"
+                "END IF;\nRETURN NULL;",
+                name="user_an_owner_remains",
+                on="UPDATE OR DELETE",
+                says=_("This is the last owner. Make somebody else the owner first."),
+            ),
         ]
 
     def __str__(self):
         return self.name
 
     def prepare(self, actor, verb):
-        """Addresses are kept in lower case."""
+        """Addresses are kept in lower case; nobody takes over, switches off or promotes who has more rights than they."""
+        from .people import guard_change
+
         self.email = self.email.strip().lower()
+        guard_change(actor, self, verb)
+
+    def settled(self, actor, verb, changed):
+        """Who is switched off is signed out everywhere, and their tokens are revoked."""
+        remembered.forget()
+        if "is_active" in changed and not self.is_active:
+            self.sessions.all().delete()
+            for token in self.tokens.filter(revoked_at=None):
+                token.revoke()
+                token.save(update_fields=["revoked_at", "updated_at"])
 
     @property
     def initials(self) -> str:
@@ -170,7 +234,40 @@ class UserRole(Record):
     sync = Sync.PREMISES
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["user", "role"], name="user_holds_a_role_once")]
+        verbose_name = _("held role")
+        verbose_name_plural = _("held roles")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "role"],
+                name="user_holds_a_role_once",
+                violation_error_message=_("This person holds this role already."),
+            )
+        ]
+
+    def __str__(self):
+        return f"{self.user}: {self.role}"
+
+    def prepare(self, actor, verb):
+        """Nobody gives a role with more rights than their own."""
+        from .grants import must_hold
+
+        if verb != "add":
+            raise NotAllowed(_("A held role can't be changed: take it away and give another."))
+        must_hold(actor, self.role.grants, self.role.classes)
+
+    def settled(self, actor, verb, changed):
+        """The person has other rights now."""
+        remembered.forget()
+
+    def delete(self, *args, **kwargs):
+        """Nor does anybody take away a role that is above their own rights."""
+        from .grants import must_hold
+
+        actor = current_actor()
+        if actor is not None:
+            must_hold(actor, self.role.grants, self.role.classes)
+        remembered.forget()
+        return super().delete(*args, **kwargs)
 
 
 class ApiToken(Record):
@@ -187,11 +284,8 @@ class ApiToken(Record):
     scopes = models.JSONField(_("scopes"), default=list)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
-    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
 
-    data = Data(
-        internal=["user", "name", "prefix", "scopes", "expires_at", "revoked_at", "last_used_at"], secret=["digest"]
-    )
+    data = Data(internal=["user", "name", "prefix", "scopes", "expires_at", "revoked_at"], secret=["digest"])
     sync = Sync.LOCAL
 
     class Meta:
@@ -201,6 +295,43 @@ class ApiToken(Record):
 
     def __str__(self):
         return self.name
+
+    @property
+    def state(self) -> str:
+        """``active``, ``expired`` or ``revoked``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= timezone.now() else "active"
+
+    def prepare(self, actor, verb):
+        """A token is made by ``tokens.issue`` alone, which shows its secret once."""
+        if verb != "revoke":
+            raise NotAllowed(_("Tokens are made in the settings and can't be changed; revoke this one and make another."))
+
+    def settled(self, actor, verb, changed):
+        """A revoked token is dead at once."""
+        remembered.forget()
+
+    @verb(
+        label=_("Revoke"),
+        icon="key-round",
+        tone="danger",
+        confirm=_("Programs that use this token can't get in any more."),
+    )
+    def revoke(self):
+        """Nobody gets in with the token from now on."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+
+
+class TokenUse(Thing):
+    """When a token was last used, to the minute; no change that anybody made, so it is outside of the journal."""
+
+    token = models.OneToOneField(ApiToken, models.CASCADE, related_name="use")
+    at = models.DateTimeField()
+
+    data = Data(internal=["token", "at"])
+    sync = Sync.LOCAL
 
 
 class Session(Thing):
@@ -241,6 +372,13 @@ class Invitation(Record):
         verbose_name = _("invitation")
         verbose_name_plural = _("invitations")
 
+    def __str__(self):
+        return self.email
+
+    def prepare(self, actor, verb):
+        """An invitation is sent by ``people.invite`` alone, which checks the roles and mails the link."""
+        raise NotAllowed(_("Invitations are sent on the page of the people, and withdrawn by deleting them."))
+
 
 class SavedView(Record):
     """A list with its filters, sort and columns under a name; its maker's own, or shared with all."""
@@ -253,3 +391,18 @@ class SavedView(Record):
 
     data = Data(internal=["user", "object", "name", "query", "shared"])
     sync = Sync.MERGE
+
+    class Meta:
+        verbose_name = _("saved view")
+        verbose_name_plural = _("saved views")
+
+    def __str__(self):
+        return self.name
+
+    def prepare(self, actor, verb):
+        """It belongs to whoever makes it, and is of an object that exists."""
+        if verb == "add" and actor.user_id is not None:
+            self.user_id = actor.user_id
+        if registry.get(self.object) is None:
+            message = str(_("There is no such object."))
+            raise Refused(message, fields={"object": [message]})

@@ -34,6 +34,7 @@ class Job(Thing):
     cancel_requested = models.BooleanField(default=False)
     user_id = models.UUIDField(null=True)
     actor_label = models.CharField(max_length=150, blank=True)
+    limits = models.JSONField(null=True)  # the scopes of the API token that queued it
     created_at = models.DateTimeField(auto_now_add=True)
     run_after = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -51,6 +52,7 @@ class Job(Thing):
             "cancel_requested",
             "user_id",
             "actor_label",
+            "limits",
             "created_at",
             "run_after",
             "started_at",

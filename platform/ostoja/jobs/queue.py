@@ -46,7 +46,14 @@ def queue(actor: Actor, kind: str, title: str = "", **args) -> Job:
     Raises KeyError for a kind that nobody registered.
     """
     HANDLERS[kind]
-    job = Job.objects.create(kind=kind, title=title, args=args, user_id=actor.user_id, actor_label=actor.label)
+    job = Job.objects.create(
+        kind=kind,
+        title=title,
+        args=args,
+        user_id=actor.user_id,
+        actor_label=actor.label,
+        limits=None if actor.limits is None else list(actor.limits),
+    )
     send_on_commit(job)
     return job
 
