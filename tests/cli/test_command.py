@@ -1,26 +1,9 @@
 """The `ostoja` command as a person meets it: help, sentences, exit status."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 
 import pytest
-
-
-@pytest.fixture
-def ostoja(tmp_path):
-    """``ostoja(*words, OSTOJA_…=…)`` runs the command in an empty home."""
-
-    def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("OSTOJA_")}
-        environment |= {"OSTOJA_HOME": str(tmp_path / "home"), "NO_COLOR": "1", "COLUMNS": "200"} | variables
-        return subprocess.run(
-            [sys.executable, "-m", "ostoja", *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
 
 
 def test_help_is_quick_and_lists_the_commands(ostoja):

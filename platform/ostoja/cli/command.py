@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ostoja import __version__
-from ostoja.cli import doctor, fleet, manage, up
+from ostoja.cli import doctor, fleet, manage, tenant, up
 from ostoja.cli.opening import Home, use_home
 from ostoja.kernel.errors import OstojaError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 up.register(app)
+tenant.register(app)
 doctor.register(app)
 fleet.register(app)
 manage.register(app)

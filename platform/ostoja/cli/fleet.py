@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from ostoja.cli.opening import console, opened
+from ostoja.cli.opening import Json, answer, console, opened, table
 from ostoja.kernel.errors import OstojaError
+
+LEFT_BEHIND = 3
 
 fleet = typer.Typer(no_args_is_help=True, help="All tenants together: migrate them, see where they are.")
 
@@ -30,21 +33,54 @@ def migrate(
     """Bring shared tables, template, all tenants and the pool of ready schemas to this release."""
     with opened() as declared:
         from ostoja.operations.database import prepare_external
+        from ostoja.tenancy.fleet import status
         from ostoja.tenancy.install import prepare
 
         if declared.postgres is None:
             prepare_external(declared.owner_dsn, declared.app_dsn)
         if plain:
             prepare(lambda line: print(line, flush=True), ready=ready)
-            return
-        out = console()
-        with out.status("Looking at the database …") as status:
-            prepare(lambda line: status.update(line), ready=ready)
-        out.print("Everything is at this release.")
+        else:
+            with console().status("Looking at the database …") as progress:
+                prepare(progress.update, ready=ready)
+        behind = [head for head in status() if head.behind]
+    if behind:
+        print(_left_behind(behind), file=sys.stderr)
+        raise typer.Exit(LEFT_BEHIND)
+    if not plain:
+        console().print("Everything is at this release.")
 
 
-def prepare_apart(report: Callable[[str], None]) -> None:
-    """Run ``fleet migrate`` in a process of its own and pass its lines on. Raises NotPrepared with its last sentence."""
+@fleet.command("status")
+def show_status(as_json: Json = False) -> None:
+    """Show which tenants are at this release, and why others are not."""
+    with opened():
+        from ostoja.tenancy.fleet import status
+
+        heads = [asdict(head) for head in status()]
+    answer(heads, as_json, _show)
+
+
+def _show(heads: list[dict]) -> None:
+    rows = [
+        [head["slug"], head["state"], "behind" if head["behind"] else "current", head["applied"], ", ".join(head["missing"]), head["error"]]
+        for head in heads
+    ]
+    table(["tenant", "state", "release", "migrations", "missing", "why"], rows, "There is no tenant yet.")
+
+
+def _left_behind(heads: list) -> str:
+    first = heads[0]
+    reason = first.error or f"it misses {', '.join(first.missing) or 'the finishing statements of this release'}"
+    return f"ostoja: {len(heads)} tenants stayed behind, such as {first.slug}: {reason} (`ostoja fleet status` shows all)."
+
+
+def prepare_apart(report: Callable[[str], None]) -> str:
+    """Run ``fleet migrate`` in a process of its own and pass its lines on.
+
+    Answers a sentence about tenants that stayed behind, else "": they don't keep the others from working. Raises
+    NotPrepared with the last sentence if the database is not fit for use.
+    """
     command = [sys.executable, "-m", "ostoja", "fleet", "migrate", "--plain"]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
@@ -52,10 +88,13 @@ def prepare_apart(report: Callable[[str], None]) -> None:
         assert process.stdout and process.stderr
         for line in process.stdout:
             report(line.strip())
-        complaint = process.stderr.read().strip()
+        complaints = process.stderr.read().strip().splitlines() or ["it ended without a word."]
+    sentence = complaints[-1].removeprefix("ostoja: ")
+    if process.returncode == LEFT_BEHIND:
+        return sentence
     if process.returncode:
-        sentence = complaint.splitlines()[-1].removeprefix("ostoja: ") if complaint else "it ended without a word."
         raise NotPrepared(f"The database could not be prepared: {sentence}")
+    return ""
 
 
 def register(app: typer.Typer) -> None:

@@ -84,7 +84,7 @@ def table(columns: list[str], rows: list[list[Any]], empty: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
     if not rows:
         out.print(Text(empty))
         return

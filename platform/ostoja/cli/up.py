@@ -18,6 +18,7 @@ def up(
     home: Home = None,
 ) -> None:
     """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it."""
+    from ostoja.cli.fleet import prepare_apart
     from ostoja.operations.installation import only_one, programs
     from ostoja.operations.supervisor import Supervisor, answers, free_port
 
@@ -27,28 +28,23 @@ def up(
     free_port(host, port)
     with only_one(declared.home):
         with out.status("Starting the database and the broker …") as status, services():
-            _prepare(status)
+            warning = prepare_apart(status.update)
             running = Supervisor(
                 declared.home,
                 [service for service in (declared.postgres, declared.valkey) if service is not None],
                 programs(host, port, workers, job_workers),
-                lambda sentence: out.print(sentence, style="yellow"),
+                lambda sentence: out.print(sentence, style="yellow", markup=False),
             )
             status.update("Starting web, worker and schedule …")
 
             def announce() -> None:
                 status.stop()
                 _announce(out, declared, host, port)
+                if warning:
+                    out.print(warning, style="yellow", markup=False)
 
             running.run(ready=lambda: answers(host, port), announce=announce)
         out.print("Ostoja has stopped.")
-
-
-def _prepare(status) -> None:
-    """Migrate what has to be migrated, in a process of its own: this one stays small for as long as Ostoja is up."""
-    from ostoja.cli.fleet import prepare_apart
-
-    prepare_apart(lambda line: status.update(line))
 
 
 def _announce(out, declared, host: str, port: int) -> None:

@@ -127,6 +127,10 @@ def _some(words: Iterable[str]) -> str:
     return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 # The machine and the services
 
 
@@ -243,7 +247,7 @@ def _roles(_patient: Patient) -> Iterator[Verdict]:
         yield FAIL, f"The role {app} is {_some(powers)}.", f"ALTER ROLE \"{app}\" {' '.join('NO' + power for power in powers)};"
     owned = _rows("SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolname = %s AND relkind IN ('r', 'p')", [app])
     if owned[0][0]:
-        yield FAIL, f"The role {app} owns {owned[0][0]} tables.", f"REASSIGN OWNED BY \"{app}\" TO \"{owner}\";"
+        yield FAIL, f"The role {app} owns {_count(owned[0][0], 'table')}.", f"REASSIGN OWNED BY \"{app}\" TO \"{owner}\";"
     if _rows("SELECT has_schema_privilege(%s, 'public', 'create')", [app])[0][0]:
         yield FAIL, f"The role {app} may create tables in public.", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
     if not powers and not owned[0][0]:
@@ -313,12 +317,16 @@ def _migrations(patient: Patient) -> Iterator[Verdict]:
     if waiting := platform_schema.pending(connections["owner"]):
         yield FAIL, f"The shared tables wait for {_some(f'{app}.{name}' for app, name in waiting)}.", "Run `ostoja fleet migrate`."
         return
-    mark = _mark()
-    behind = [tenant.slug for tenant in patient.tenants if tenant.release != mark and tenant.state != Tenant.State.BUILDING]
-    if behind:
-        yield FAIL, f"{len(behind)} of {len(patient.tenants)} tenants are not at this release: {_some(behind)}.", "Run `ostoja fleet migrate`."
-    else:
-        yield OK, f"The shared tables and {len(patient.tenants)} tenants are at this release."
+    chosen = {tenant.schema_name for tenant in patient.tenants}
+    heads = [head for head in fleet.status() if head.schema in chosen]
+    for head in [head for head in heads if head.behind][:SHOWN]:
+        reason = head.error or f"it misses {_some(head.missing) or 'the finishing statements'}"
+        yield FAIL, f"{head.slug} is not at this release: {reason}", "Run `ostoja fleet migrate`."
+    behind = sum(head.behind for head in heads)
+    if behind > SHOWN:
+        yield FAIL, f"{behind} of {len(heads)} tenants are not at this release.", "Run `ostoja fleet migrate`."
+    elif not behind:
+        yield OK, f"The shared tables and {_count(len(heads), 'tenant')} are at this release."
 
 
 @check("template")
@@ -336,8 +344,8 @@ def _pool(_patient: Patient) -> Verdict:
     wanted = pool.minimum()
     if count < wanted:
         advice = "The schedule refills it; `ostoja fleet migrate` does it now."
-        return WARN, f"{count} ready schemas wait; {wanted} should.", advice
-    return OK, f"{count} ready schemas wait for sign-ups."
+        return WARN, f"{_count(count, 'schema')} waiting for sign-ups; {wanted} should be.", advice
+    return OK, f"{_count(count, 'schema')} waiting for sign-ups."
 
 
 def _mark() -> str:
@@ -356,9 +364,9 @@ def _tenants(patient: Patient) -> Verdict:
     ]
     if stuck:
         reasons = "; ".join(f"{tenant.slug} ({tenant.reason or 'no reason kept'})" for tenant in stuck[:SHOWN])
-        return WARN, f"{len(stuck)} tenants were never finished: {reasons}.", "`ostoja tenant resume <address>` goes on where each stopped."
+        return WARN, f"Never finished: {reasons}.", "`ostoja tenant resume <address>` goes on where each stopped."
     waiting = sum(tenant.state == Tenant.State.SUSPENDED for tenant in patient.tenants)
-    return OK, f"{len(patient.tenants)} tenants{f', {waiting} of them suspended' if waiting else ''}."
+    return OK, f"{_count(len(patient.tenants), 'tenant')}{f', {waiting} of them suspended' if waiting else ''}."
 
 
 @check("jobs")
@@ -373,9 +381,9 @@ def _jobs(patient: Patient) -> Iterator[Verdict]:
     parked = {schema: count for schema, count, _late in found if count}
     late = {schema: count for schema, _parked, count in found if count}
     if parked:
-        yield WARN, f"{sum(parked.values())} jobs were given up, in {patient.named(parked)}.", "Look at them under Jobs there, then retry or cancel."
+        yield WARN, f"{_count(sum(parked.values()), 'job')} given up, in {patient.named(parked)}.", "Look at them under Jobs there, then retry or cancel."
     if late:
-        yield FAIL, f"{sum(late.values())} jobs wait for more than ten minutes, in {patient.named(late)}.", "Is a worker running? `ostoja up` starts one."
+        yield FAIL, f"{_count(sum(late.values()), 'job')} waiting for more than ten minutes, in {patient.named(late)}.", "Is a worker running? `ostoja up` starts one."
     if not parked and not late:
         yield OK, "No job was given up, none waits for long."
 
@@ -425,4 +433,4 @@ def _journal(patient: Patient) -> Iterator[Verdict]:
                 FAIL, f"{tenant.slug}: {verdict.why}",
                 "Somebody changed the journal behind Ostoja's back: keep a copy of the database as evidence, and compare with a backup.",
             )
-    yield OK, f"{fine} journals verified, {changes} changes."
+    yield OK, f"{_count(fine, 'journal')} verified, {_count(changes, 'change')}."

@@ -1,0 +1,115 @@
+"""``ostoja tenant``: the life of one tenant, from its creation to its end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ostoja.cli.opening import Json, answer, console, opened, table
+
+tenant = typer.Typer(no_args_is_help=True, help="One tenant: create, show, suspend, resume, delete, restore it.")
+
+Address = Annotated[str, typer.Argument(metavar="TENANT", help="Its address (the part before the base domain), host name or schema.")]
+
+
+def facts_of(found) -> dict[str, Any]:
+    """What is told of a tenant, to people and machines."""
+    from ostoja.tenancy.provisioning import host_of
+
+    return {
+        "address": found.slug,
+        "name": found.name,
+        "state": str(found.state),
+        "reason": found.reason,
+        "host": host_of(found.slug),
+        "schema": found.schema_name,
+        "blueprint": found.blueprint,
+        "plan": found.plan,
+        "language": found.language,
+        "currency": found.currency,
+        "timezone": found.timezone,
+        "created_at": found.created_at.isoformat(timespec="seconds"),
+        "deleted_at": found.deleted_at.isoformat(timespec="seconds") if found.deleted_at else None,
+    }
+
+
+@tenant.command("list")
+def list_tenants(
+    everything: Annotated[bool, typer.Option("--all", help="Deleted ones too, as long as they can be restored.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the tenants."""
+    with opened():
+        from ostoja.tenancy.context import platform_context
+        from ostoja.tenancy.models import Tenant
+
+        with platform_context():
+            tenants = Tenant.objects.order_by("slug")
+            found = [facts_of(one) for one in (tenants if everything else tenants.exclude(state=Tenant.State.DELETED))]
+    columns = ["address", "name", "state", "host", "blueprint", "created_at"]
+    answer(found, as_json, lambda rows: table(columns, [[row[c] for c in columns] for row in rows], "There is no tenant yet."))
+
+
+@tenant.command()
+def show(address: Address, as_json: Json = False) -> None:
+    """Show all about one tenant."""
+    with opened():
+        from ostoja.tenancy import fleet, provisioning
+
+        found = provisioning.find(address)
+        facts = facts_of(found)
+        head = next((one for one in fleet.status() if one.schema == found.schema_name), None)
+        if head is not None:
+            facts |= {"migrations": head.applied, "migrations_missing": list(head.missing), "migration_error": head.error}
+    answer(facts, as_json, _show_facts)
+
+
+def _show_facts(facts: dict[str, Any]) -> None:
+    rows = [[label.replace("_", " "), ", ".join(value) if isinstance(value, list) else value] for label, value in facts.items() if value]
+    table(["", ""], rows, "")
+
+
+@tenant.command()
+def suspend(
+    address: Address, reason: Annotated[str, typer.Option(help="Shown to its people instead of their data.")] = "", as_json: Json = False
+) -> None:
+    """Close a tenant's door; its data stay."""
+    _change(address, lambda provisioning, found: provisioning.suspend(found, reason), as_json, "is suspended")
+
+
+@tenant.command()
+def resume(address: Address, as_json: Json = False) -> None:
+    """Open a suspended tenant again."""
+    _change(address, lambda provisioning, found: provisioning.resume(found), as_json, "is open again")
+
+
+@tenant.command()
+def delete(
+    address: Address,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a tenant into quarantine: for 30 days `ostoja tenant restore` brings it back."""
+    if not yes:
+        typer.confirm(f"Delete the tenant “{address}”? It can be restored for 30 days.", abort=True, err=True)
+    _change(address, lambda provisioning, found: provisioning.delete(found), as_json, "is deleted; it can be restored for 30 days")
+
+
+@tenant.command()
+def restore(address: Address, as_json: Json = False) -> None:
+    """Bring a deleted tenant back."""
+    _change(address, lambda provisioning, found: provisioning.restore(found), as_json, "is open again")
+
+
+def _change(address: str, step, as_json: bool, outcome: str) -> None:
+    with opened():
+        from ostoja.tenancy import provisioning
+
+        facts = facts_of(step(provisioning, provisioning.find(address)))
+    answer(facts, as_json, lambda told: console().print(f"“{told['address']}” {outcome}.", markup=False))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    app.add_typer(tenant, name="tenant")
