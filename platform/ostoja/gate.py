@@ -164,11 +164,12 @@ def _defaults(actor: Actor, record: Record, data: dict) -> None:
 
 def _with_required(entry: Entry, names: Sequence[str], data: dict) -> tuple[str, ...]:
     """The fields that the data gives, and those that must be given, so that the form asks for them."""
-    return tuple(n for n in names if n in data or _is_required(entry.fields[n]))
+    return tuple(n for n in names if n in data or is_required(entry.fields[n]))
 
 
 @lru_cache(maxsize=4096)
-def _is_required(model_field: models.Field) -> bool:
+def is_required(model_field: models.Field) -> bool:
+    """Whether a new record can't do without this field: nothing fills it when it is left out."""
     return not model_field.blank and not model_field.has_default() and not isinstance(model_field, models.BooleanField)
 
 
