@@ -1,0 +1,98 @@
+"""Idempotency: the same key twice is one effect and one answer (K-1), also when both arrive at once or the server dies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from ostoja.kernel.errors import Refused
+
+from .models import Answer
+from .problems import BadRequest, InProgress
+
+HEADER = "HTTP_IDEMPOTENCY_KEY"
+KEPT_FOR = timedelta(hours=24)
+WAIT = "15s"
+REPEATED = ("Content-Type", "ETag", "Location")
+
+
+def key_of(request: HttpRequest) -> str | None:
+    """The request's idempotency key, or None. Raises BadRequest when it can't be one."""
+    key = request.META.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not all("\x21" <= c <= "\x7e" for c in key):
+        message = _("Use 1 to 255 visible ASCII characters, e.g. a UUID.")
+        raise BadRequest(message, fields={"Idempotency-Key": [message]}, code="bad_idempotency_key")
+    return key
+
+
+def once(request: HttpRequest, key: str, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer, made once for this actor and key.
+
+    The row is inserted first: a request with the same key waits there until the first has committed, and is then
+    answered from the row. Effect and row commit together; what was refused had no effect and may be tried again.
+    Raises Refused when the key was used for another request, InProgress when the first takes too long.
+    """
+    asked = _digest(request)
+    now = timezone.now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT])
+        Answer.objects.filter(actor=request.actor.key, key=key, expires_at__lte=now).delete()
+        row = Answer(actor=request.actor.key, key=key, asked=asked, expires_at=now + KEPT_FOR)
+        Answer.objects.bulk_create([row], ignore_conflicts=True)
+        kept = Answer.objects.get(actor=row.actor, key=key)
+        if kept.pk != row.pk:
+            return _again(kept, asked)
+        response = answer()
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+            return response
+        Answer.objects.filter(pk=row.pk).update(
+            status=response.status_code,
+            headers={name: response[name] for name in REPEATED if name in response},
+            body=response.content,
+        )
+        return response
+
+
+def _again(kept: Answer, asked: bytes) -> HttpResponse:
+    if bytes(kept.asked) != asked:
+        raise Refused(
+            _("This Idempotency-Key was used for another request. Use a new key for a new request."),
+            fields={"Idempotency-Key": [_("It belongs to another request.")]},
+            code="idempotency_key_reused",
+        )
+    if not kept.status:
+        raise InProgress(_("The first request with this key is still being worked on."))
+    response = HttpResponse(bytes(kept.body), status=kept.status)
+    for name, value in kept.headers.items():
+        response[name] = value
+    response["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _digest(request: HttpRequest) -> bytes:
+    asked = hashlib.sha256()
+    for part in (
+        request.method,
+        request.path,
+        request.META.get("QUERY_STRING", ""),
+        request.META.get("HTTP_IF_MATCH", ""),
+    ):
+        asked.update(part.encode() + b"\0")
+    asked.update(request.body)
+    return asked.digest()
+
+
+def forget_expired() -> int:
+    """Delete answers whose time is over; returns how many."""
+    gone, _by_model = Answer.objects.filter(expires_at__lte=timezone.now()).delete()
+    return gone
