@@ -12,11 +12,13 @@ from pathlib import Path
 from ostoja.operations.embedded import keeper
 from ostoja.operations.supervisor import CannotRun, Program
 
+LOCK = "up.lock"
+
 
 def programs(host: str, port: int, web_processes: int, worker_processes: int) -> list[Program]:
     """The web server, the worker and the schedule."""
     python = [sys.executable, "-m"]
-    environment = {"DJANGO_SETTINGS_MODULE": "ostoja.settings", "PYTHONUNBUFFERED": "1"}
+    environment = {"DJANGO_SETTINGS_MODULE": "ostoja.settings", "PYTHONUNBUFFERED": "1", "OSTOJA_UP_PORT": str(port)}
     return [
         Program("web", [
             *python, "granian", "--interface", "wsgi", "--host", host, "--port", str(port), "--workers", str(web_processes),
@@ -33,23 +35,35 @@ def programs(host: str, port: int, web_processes: int, worker_processes: int) ->
 
 
 @contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Hold the home for the block. Raises CannotRun if another ``ostoja up`` holds it."""
-    run = home / "run"
+def only_one(home: Path, port: int) -> Iterator[None]:
+    """Hold the home for the block, for a web server on that port. Raises CannotRun if another ``ostoja up`` holds it."""
+    path = home / "run" / LOCK
     try:
-        run.mkdir(mode=0o711, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
         raise CannotRun(f"{home} can't be used as OSTOJA_HOME: {error.strerror}.") from error
-    path = run / "up.lock"
     descriptor = keeper.lock(str(path), fcntl.LOCK_EX | fcntl.LOCK_NB)
     if descriptor is None:
-        pid = path.read_text().strip()
         raise CannotRun(
-            f"Ostoja is up in {home} already (process {pid}): stop it there with Ctrl-C, or give another directory with --home."
+            f"Ostoja is up in {home} already (process {path.read_text().split()[0]}): stop it there with Ctrl-C, "
+            "or give another directory with --home."
         )
     try:
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {port}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def port_of(home: Path) -> int | None:
+    """The port of the web server that is up in this home, or None."""
+    path = home / "run" / LOCK
+    if not path.exists():
+        return None
+    free = keeper.lock(str(path), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    if free is not None:
+        os.close(free)
+        return None
+    words = path.read_text().split()
+    return int(words[1]) if len(words) == 2 else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .databases import databases
 from .declaration import load
 
@@ -14,6 +16,7 @@ DEVELOPMENT = INSTALLATION.development
 BASE_DOMAIN = INSTALLATION.base_domain
 ALLOWED_HOSTS = ["*"]  # the tenancy middleware answers 404 to every host that it does not know
 USE_HTTPS = INSTALLATION.https
+PUBLIC_PORT = INSTALLATION.port or (0 if USE_HTTPS else int(os.environ.get("OSTOJA_UP_PORT") or 0))
 
 SHARED_APPS = ["ostoja.kernel", "django.contrib.contenttypes", "ostoja.tenancy", "ostoja.onboarding"]
 TENANT_APPS = [

@@ -22,7 +22,7 @@ from ostoja.operations.embedded.postgres import EmbeddedPostgres
 from ostoja.operations.secrets import secret
 
 PREFIX = "OSTOJA_"
-NOT_DECLARED_HERE = ("OSTOJA_HOME", "OSTOJA_CONFIG", "OSTOJA_TEST_")
+NOT_DECLARED_HERE = ("OSTOJA_HOME", "OSTOJA_CONFIG", "OSTOJA_TEST_", "OSTOJA_UP_PORT")
 EMBEDDED = "embedded"
 
 
@@ -45,6 +45,7 @@ class Installation(Section):
     kind: Literal["public", "private", "hybrid"] = "public"
     name: str = "Ostoja"
     base_domain: str = "localhost"
+    port: int = Field(default=0, ge=0, le=65535)  # in links, when browsers need one; 0: the usual, or that of `ostoja up`
     storage: Literal["cloud", "internal"] = "cloud"
     signup: Literal["open", "closed"] = "open"
     https: bool = False
@@ -161,7 +162,7 @@ class Mail(Section):
     @property
     def backend(self) -> str:
         """Django's backend."""
-        return f"django.core.mail.backends.{'filebased' if self.development else 'smtp'}.EmailBackend"
+        return "ostoja.access.mail.Kept" if self.development else "django.core.mail.backends.smtp.EmailBackend"
 
     @property
     def host(self) -> str:
