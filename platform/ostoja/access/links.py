@@ -25,6 +25,7 @@ PATHS = {
     "invite": "/invitation/{token}",
     "welcome": "/welcome/{token}",
     "sign_in": "/sign-in",
+    "forgotten": "/forgotten",
 }
 
 
@@ -43,9 +44,9 @@ def base_url(tenant=None) -> str:
             Domain.objects.filter(tenant=tenant).order_by("-is_primary", "domain").values_list("domain", flat=True).first()
         )
     host = host or f"{tenant.slug}.{settings.BASE_DOMAIN}"
-    port = getattr(settings, "PUBLIC_PORT", None)
     usual = 443 if settings.USE_HTTPS else 80
-    return f"{'https' if settings.USE_HTTPS else 'http'}://{host}" + (f":{port}" if port and port != usual else "")
+    port = "" if settings.PUBLIC_PORT in (0, usual) else f":{settings.PUBLIC_PORT}"
+    return f"{'https' if settings.USE_HTTPS else 'http'}://{host}{port}"
 
 
 def url_of(purpose: str, token: str = "") -> str:

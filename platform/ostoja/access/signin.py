@@ -11,6 +11,9 @@ import hmac
 import logging
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,7 +24,7 @@ from ostoja.kernel.errors import OstojaError, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.tenancy.context import current_tenant
 
-from . import links, passwords, sessions
+from . import links, mail, passwords, sessions
 from .actor_of import actor_of
 from .limits import Limit, address_of, network_of
 from .models import Session, User
@@ -97,6 +100,8 @@ def change_password(actor: Actor, present: str, new: str) -> None:
         raise Refused(_("This is the present password."), fields={"new": [_("This is the present password.")]})
     _set_password(actor, user, new, "change_password")
     sessions.end_others(actor)
+    context = {"name": user.name, "link": links.url_of("forgotten")}
+    mail.send(current_tenant(), user.email, "password_changed", context, language=user.language)
 
 
 def forgot(request, email: str) -> None:
@@ -133,19 +138,21 @@ def reset_password(request, token: str, new: str) -> Session:
     LINKS_FROM_NETWORK.take(network_of(address_of(request)))
     user = user_to_reset(token)
     passwords.check(new, _about(user), field="new")
-    _set_password(actor_of(user), user, new, "reset_password", confirmed=True)
-    sessions.end_all(user.pk)
+    actor = actor_of(user)
+    with changing(actor, "reset_password"):
+        User.objects.select_for_update().get(pk=user.pk)
+        user = user_to_reset(token)  # once more, alone: of two who hold the link, one wins
+        _set_password(actor, user, new, "reset_password", confirmed=True)
+        sessions.end_all(user.pk)
     TRIES_FOR_ACCOUNT.forget(user.email)
     return _enter(request, user)
 
 
 def send_confirmation(user: User) -> None:
     """Mail the link that confirms the address of ``user``. Raises TooMany."""
-    from .mail import send
-
     Limit("confirm-account", 5, 60 * 60).take(user.pk)
     link = links.url_of("confirm", links.make("confirm", [str(user.pk), user.email]))
-    send(current_tenant(), user.email, "confirm", {"name": user.name, "link": link}, language=user.language)
+    mail.send(current_tenant(), user.email, "confirm", {"name": user.name, "link": link}, language=user.language)
 
 
 def confirm_email(token: str) -> User:
@@ -154,15 +161,21 @@ def confirm_email(token: str) -> User:
     user = _user_of(value[0])
     email = str(value[1])
     is_new = len(value) > 2
-    if is_new and _fingerprint(user) != value[2] or not is_new and email != user.email:
+    if (is_new and _fingerprint(user) != value[2]) or (not is_new and email != user.email):
         raise links.LinkRefused(_("This link was made for an address that you don't use any more."))
-    if is_new and User.objects.filter(email=email).exclude(pk=user.pk).exists():
-        raise links.LinkRefused(_("Somebody else uses this address by now."))
-    if user.email_confirmed_at is None or email != user.email:
-        with changing(actor_of(user), "confirm_email"):
-            user.email, user.email_confirmed_at = email, timezone.now()
+    if user.email_confirmed_at is not None and email == user.email:
+        return user
+    actor, before = actor_of(user), user.email
+    user.email, user.email_confirmed_at = email, timezone.now()
+    try:
+        with changing(actor, "confirm_email"):
             user.save(update_fields=["email", "email_confirmed_at", "updated_at"])
-            user.settled(actor_of(user), "confirm_email", frozenset({"email"}))
+            user.settled(actor, "confirm_email", frozenset({"email"}))
+            if email != before:
+                context = {"name": user.name, "email": email}
+                mail.send(current_tenant(), before, "email_changed", context, language=user.language)
+    except IntegrityError as error:
+        raise links.LinkRefused(_("Somebody else uses this address by now.")) from error
     return user
 
 
@@ -171,20 +184,17 @@ def change_email(actor: Actor, password: str, email: str) -> None:
 
     Raises Refused by field (``password``, ``email``), TooMany. That the address is somebody's is told to its owner only.
     """
-    from .mail import send
-
     user = _myself(actor)
     _confirm_password(user, password, field="password")
     email = _address(email)
-    field = User._meta.get_field("email")
     try:
-        field.run_validators(email)
-    except Exception as error:
+        validate_email(email)
+    except ValidationError as error:
         raise Refused(_("This is no e-mail address."), fields={"email": [_("This is no e-mail address.")]}) from error
     if email == user.email or User.objects.filter(email=email).exists():
         return
     link = links.url_of("confirm", links.make("confirm", [str(user.pk), email, _fingerprint(user)]))
-    send(current_tenant(), email, "confirm", {"name": user.name, "link": link}, language=user.language)
+    mail.send(current_tenant(), email, "confirm", {"name": user.name, "link": link}, language=user.language)
 
 
 def set_first_password(actor: Actor, user: User, new: str, *, confirmed: bool) -> None:
