@@ -116,7 +116,7 @@ class Lender:
             shape = cursor.fetchone()
             if shape is None:
                 return None
-            cursor.execute(f'SELECT count(*) FROM "{schema}".django_migrations')  # noqa: S608 - our own name
+            cursor.execute(f'SELECT count(*) FROM "{schema}".django_migrations')
             return *shape, cursor.fetchone()[0]
 
     def _seeds(self, schema: str) -> list[str]:

@@ -12,7 +12,7 @@ from psycopg2 import extensions
 from ostoja.kernel.errors import NoTenant
 from ostoja.tenancy.context import PLATFORM, opening
 
-SCHEMA_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 SWITCH = (
     "SELECT set_config('role', %s, false), set_config('search_path', %s, false), "
@@ -94,7 +94,7 @@ class DatabaseWrapper(django_tenants_base.DatabaseWrapper):
             return
         if self.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_INERROR:
             return  # the server refuses everything but a rollback, which clears the switch
-        if not SCHEMA_NAME.match(now.schema):
+        if not SCHEMA_NAME.fullmatch(now.schema):
             raise NoTenant(f"“{now.schema}” is no name of a schema.")
         role = "none" if self._keeps_role else now.role
         path = PLATFORM if now.schema == PLATFORM else f"{now.schema}, {PLATFORM}"
