@@ -127,3 +127,13 @@ def ago(value: dt.datetime | None) -> SafeString:
     else:
         said = date(local.date())
     return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(timespec="seconds"), moment(value), said)
+
+
+def lines(text: object) -> SafeString:
+    """Longer text with its line breaks."""
+    return format_html('<span class="whitespace-pre-line">{}</span>', text) if text else mark_safe("")
+
+
+def safe_join(separator: str, parts: list[str]) -> SafeString:
+    """Drawn values beside each other; they are safe already."""
+    return mark_safe(separator.join(parts))

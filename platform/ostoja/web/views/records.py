@@ -1,0 +1,379 @@
+"""Records: the card with its panels and its story, the form, verbs, deletion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from ostoja import gate
+from ostoja.access.models import User
+from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
+from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
+from ostoja.kernel.record import SYSTEM_FIELDS, why_not
+from ostoja.kernel.registry import Entry
+
+from .. import display, forms, places, says
+from ..columns import (
+    Column,
+    column,
+    columns,
+    entry_of,
+    joined,
+    label_of,
+    row_of,
+    title_field,
+    title_of,
+    tone_of_related,
+)
+from ..inside import is_htmx, must, of_object
+from ..story import story
+from .lists import about, subtitle
+
+SIDE_ROWS = 8
+TAB_ROWS = 30
+ICONS = {
+    "person": "user", "relation": "link", "money": "banknote", "number": "hash", "date": "calendar-days", "moment": "clock",
+    "choice": "tag", "email": "mail", "url": "globe", "bool": "circle-check",
+}
+
+
+@dataclass
+class Panel:
+    """Related records on a card: which, how they are related, and the columns to show."""
+
+    name: str
+    label: str
+    entry: Entry
+    link: str  # the field of the related record that points here
+    part: bool  # it is a part of the record: shown at its side
+    names: tuple[str, ...] = field(default_factory=tuple)
+
+    def rows(self, actor, record) -> models.QuerySet:
+        """The related records that may be seen."""
+        return visible(actor, self.entry.model).filter(**{self.link: record})
+
+
+def panels(actor, entry: Entry) -> list[Panel]:
+    """The panels of an object's card that the actor may see."""
+    made = []
+    for declared in entry.surface.panels:
+        relation = next((r for r in entry.model._meta.related_objects if r.get_accessor_name() == declared.related), None)
+        related = entry_of(relation.related_model) if relation is not None else None
+        if related is None or not may(actor, related, "view"):
+            continue
+        part = related.surface.inside == relation.field.name
+        names = declared.columns or tuple(n for n in related.surface.list if n != relation.field.name)
+        label = str(capfirst(declared.label)) if declared.label else label_of(related)
+        made.append(Panel(declared.related, label, related, relation.field.name, part, names))
+    return made
+
+
+@require_GET
+@of_object
+def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
+    """Everything about one record on one page."""
+    request.place = places.list_of(entry)
+    actor = request.actor
+    shown = columns(actor, entry, [n for n in visible_fields(actor, entry) if n not in SYSTEM_FIELDS])
+    record = find(actor, entry.model, pk, related=joined(shown))
+    related = panels(actor, entry)
+    tabs = [p for p in related if not p.part]
+    names = [p.name for p in tabs] + ["history"]
+    wanted = request.GET.get("tab", "")
+    current = wanted if wanted in names else names[0]
+    url = places.record_of(entry, pk)
+    tab = next((p for p in tabs if p.name == current), None)
+    context = _history(actor, entry, record) if tab is None else _related(request, tab, record)
+    only_tab = request.headers.get("HX-Target", "").endswith("#record-tabs")
+    view = {
+        "id": record.pk, "title": title_of(record), "version": record.version,
+        "created": record.created_at, "updated": record.updated_at,
+        "tabs": [{"name": p.name, "label": p.label, "url": f"{url}?tab={p.name}", "current": p.name == current} for p in tabs]
+        + [{"name": "history", "label": _("History"), "url": f"{url}?tab=history", "current": current == "history"}],
+        "tab": {"name": current, "template": "ostoja/records/tab_related.html" if tab else "ostoja/records/tab_history.html"},
+    }
+    if not only_tab:
+        view |= _details(actor, entry, record, shown) | {
+            "sides": [_side(actor, p, record, url) for p in related if p.part],
+            "right": [_right(actor, p, record) for p in tabs if p is not tab and p.entry.surface.board][:2],
+            "verbs": verbs(actor, entry, record),
+            "edit_url": places.record_of(entry, pk, "edit") if entry.surface.form and explain(actor, record, "change") else "",
+            "more": _more(actor, entry, record),
+        }
+    template = "ostoja/records/card_tabs.html" if only_tab else "ostoja/records/card.html"
+    return render(request, template, context | {"object": about(actor, entry), "record": view})
+
+
+def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
+    """Name, pills and the values of the fields, arranged as in the form; empty ones are left out."""
+    by_name = {c.name: c for c in shown}
+    pills, used = [], {title_field(entry), "currency"}
+    for one in shown:
+        if one.kind == "choice" and str(getattr(record, one.name)) in entry.surface.badges:
+            pills.append(one.html(record))
+            used.add(one.name)
+        elif one.pill and getattr(record, one.field.attname) is not None:
+            pills.append(display.pill(title_of(getattr(record, one.name)), tone_of_related(getattr(record, one.name))))
+            used.add(one.name)
+    sections = []
+    form = forms.plain_layout(entry)
+    rest = [n for n in by_name if all(n not in names for _label, names in form)]
+    for label, names in [*form, ("", rest)]:
+        props = []
+        for name in names:
+            one = by_name.get(name)
+            if one is None or name in used:
+                continue
+            used.add(name)
+            value = one.html(record) if one.kind != "long" else display.lines(getattr(record, one.name))
+            if value:
+                props.append({"icon": ICONS.get(one.kind, ""), "label": one.label, "value": value})
+        if not props:
+            continue
+        if sections and not label:
+            sections[-1]["props"] += props
+        else:
+            sections.append({"label": label or _("Details"), "props": props})
+    return {
+        "pills": pills, "sections": sections, "subtitle": subtitle(actor, entry, record),
+        "is_person": entry.model is User or getattr(record, "kind", "") == "person",
+    }
+
+
+def _side(actor, panel: Panel, record, url: str) -> dict:
+    """Parts of a record in a few lines: contact points, addresses …"""
+    shown = columns(actor, panel.entry, panel.names)
+    rows = panel.rows(actor, record).select_related(*joined(shown)).order_by("pk")[:SIDE_ROWS]
+    lead = next((c for c in shown if c.lead), None)
+    items = []
+    can_change = may(actor, panel.entry, "change")
+    for row in rows:
+        words = [str(c.html(row)) for c in shown if c is not lead and c.kind in ("text", "choice")]
+        items.append({
+            "id": row.pk, "name": title_of(row), "title": lead.html(row) if lead else title_of(row), "sub": display.safe_join(" · ", [w for w in words if w]),
+            "url": places.record_of(panel.entry, row.pk, "edit", {"next": url}) if can_change else "",
+            "icon": panel.entry.surface.icon,
+        })
+    add = may(actor, panel.entry, "add") and panel.entry.surface.form
+    return {
+        "label": panel.label, "items": items,
+        "add_url": places.part_of(panel.entry, "new", {panel.link: record.pk, "next": url}) if add else "",
+    }
+
+
+def _right(actor, panel: Panel, record) -> dict:
+    """Records of a board at the right: what is going on."""
+    board = panel.entry.surface.board
+    rows = panel.rows(actor, record)
+    if board.within is not None:
+        rows = rows.filter(board.within)
+    lane = column(actor, panel.entry, board.field)
+    total = column(actor, panel.entry, board.total) if board.total else None
+    rows = rows.select_related(*joined([lane] if lane else [])).order_by("-pk")[:4]
+    items = [
+        {
+            "title": title_of(r), "url": places.record_of(panel.entry, r.pk), "value": total.html(r) if total else "",
+            "pill": lane.html(r) if lane else "",
+        }
+        for r in rows
+    ]
+    return {"label": _("Open {things}").format(things=panel.entry.model._meta.verbose_name_plural), "items": items}
+
+
+def _related(request: HttpRequest, panel: Panel, record) -> dict:
+    """The rows of a panel's tab."""
+    actor = request.actor
+    shown = columns(actor, panel.entry, panel.names)
+    order = panel.entry.surface.sort or ("-pk",)
+    rows = list(panel.rows(actor, record).select_related(*joined(shown)).order_by(*order)[: TAB_ROWS + 1])
+    add = may(actor, panel.entry, "add") and panel.entry.surface.form
+    here = request.path + f"?tab={panel.name}"
+    made = []
+    for row in rows[:TAB_ROWS]:
+        url = places.record_of(panel.entry, row.pk)
+        made.append({"url": url, "cells": row_of(shown, row, url)})
+    filtered = panel.link in panel.entry.surface.filters
+    return {
+        "rows": made, "columns": shown, "empty_icon": panel.entry.surface.icon,
+        "add_url": places.part_of(panel.entry, "new", {panel.link: record.pk, "next": here}) if add else "",
+        "add_label": _("New {thing}").format(thing=panel.entry.model._meta.verbose_name),
+        "more_url": places.list_of(panel.entry, {f"f.{panel.link}": record.pk}) if filtered and len(rows) > TAB_ROWS else "",
+    }
+
+
+def _history(actor, entry: Entry, record) -> dict:
+    return {"timeline": story(actor, entry, record), "timeline_empty": _("Changes show up here as they happen.")}
+
+
+def _more(actor, entry: Entry, record) -> list[dict]:
+    made = []
+    if explain(actor, record, "delete"):
+        made.append({
+            "label": _("Delete"), "icon": "trash-2", "post": True, "url": places.record_of(entry, record.pk, "delete"),
+            "confirm": _("Delete “{thing}”?").format(thing=title_of(record)),
+        })
+    return made
+
+
+def verbs(actor, entry: Entry, record) -> list[dict]:
+    """The buttons: those the role includes; greyed with the reason when the record's state is against it."""
+    made = []
+    for spec in entry.verbs.values():
+        if not may(actor, entry, spec.name):
+            continue
+        reason = why_not(record, spec)
+        if not reason:
+            decision = explain(actor, record, spec.name)
+            reason = "" if decision else decision.reason
+        made.append({
+            "name": spec.name, "label": spec.label, "icon": spec.icon, "url": places.record_of(entry, record.pk, f"do/{spec.name}"),
+            "why_not": reason, "asks": bool(spec.arguments), "confirm": spec.confirm,
+            "variant": "primary" if spec.tone in ("primary", "success", "positive") else "outline",
+        })
+    return made
+
+
+@of_object
+def do(request: HttpRequest, entry: Entry, pk, verb: str) -> HttpResponse:
+    """A verb on one record: GET asks for its arguments, POST does it."""
+    spec = entry.verbs.get(verb)
+    if spec is None or not may(request.actor, entry, verb):
+        raise NotFound(_("There is no such action."))
+    record = find(request.actor, entry.model, pk)
+    choices = forms.Choices(request.actor)
+    form = forms.verb_form(request.actor, entry, record, spec) if spec.arguments else None
+    if request.method == "GET":
+        return _verb_dialog(request, entry, record, spec, form)
+    try:
+        data = forms.data_of(form, request.POST) if form else {}
+        gate.perform(request.actor, record, verb, data, version=_version(request))
+    except Refused as error:
+        if form is None or not is_htmx(request):
+            raise
+        asked = forms.plain_form(
+            request.actor, entry, spec.arguments, record, data=request.POST, choices=choices, asks=spec.asks
+        )
+        return _verb_dialog(request, entry, record, spec, forms.blame(asked, error), 422)
+    url = places.come_back(request, places.record_of(entry, pk))
+    text = _("{verb}: done.").format(verb=spec.label)
+    if is_htmx(request):
+        return says.say(HttpResponse(status=204, headers={"HX-Redirect": url}), text)
+    return says.say(HttpResponseRedirect(url), text)
+
+
+def _verb_dialog(request: HttpRequest, entry: Entry, record, spec, form, status: int = 200) -> HttpResponse:
+    return render(request, "ostoja/records/verb_dialog.html", {
+        "form": form, "title": f"{spec.label}: {title_of(record)}", "words": spec.confirm, "submit": spec.label, "icon_name": spec.icon,
+        "action": places.with_query(places.record_of(entry, record.pk, f"do/{spec.name}"), {"next": request.GET.get("next", "")}),
+        "version": record.version, "variant": "danger" if spec.tone == "danger" else "primary",
+    }, status=status)
+
+
+def _version(request: HttpRequest) -> int | None:
+    version = request.POST.get("version", "")
+    return int(version) if version.isdigit() and len(version) < 10 else None
+
+
+@require_POST
+@of_object
+def delete(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
+    """Delete one record."""
+    record = find(request.actor, entry.model, pk)
+    name = title_of(record)
+    back = places.list_of(entry)
+    if entry.parent is not None:
+        back = places.record_of(entry.parent, getattr(record, entry.fields[entry.surface.inside].attname))
+    try:
+        gate.perform(request.actor, record, "delete")
+    except (Refused, NotAllowed) as error:
+        return says.say(HttpResponseRedirect(places.record_of(entry, pk)), error.message, "red")
+    return says.say(HttpResponseRedirect(places.come_back(request, back)), _("“{thing}” is deleted.").format(thing=name))
+
+
+# --- the form -------------------------------------------------------------------------------------------------------------
+
+
+@of_object
+def new(request: HttpRequest, entry: Entry) -> HttpResponse:
+    """Add a record."""
+    must(entry, request.actor, "add")
+    return _edit(request, entry, None)
+
+
+@of_object
+def edit(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
+    """Change a record."""
+    relations = [f.name for f in entry.fields.values() if isinstance(f, models.ForeignKey)]
+    record = find(request.actor, entry.model, pk, related=tuple(relations))
+    decision = explain(request.actor, record, "change")
+    if not decision:
+        raise NotAllowed(decision.reason)
+    return _edit(request, entry, record)
+
+
+def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
+    request.place = places.list_of(entry)
+    actor = request.actor
+    names = writable_fields(actor, entry)
+    if not names:
+        raise NotAllowed(_("There is nothing in {things} that you may change by hand.").format(things=entry.model._meta.verbose_name_plural))
+    choices = forms.Choices(actor)
+    post = request.POST if request.method == "POST" else None
+    initial = _initial(request, entry, names) if record is None else {}
+    form = forms.plain_form(actor, entry, names, record, data=post, initial=initial, choices=choices)
+    lines = [forms.Lines(actor, name, part, record, choices, post) for name, part in entry.lines.items() if may(actor, part, "view")]
+    status, version = 200, getattr(record, "version", None)
+    if post is not None:
+        data = forms.data_of(form, post)
+        if record is not None:
+            data = forms.changed_only(form, data)
+        data |= {one.name: one.rows for one in lines}
+        try:
+            saved = gate.perform(actor, record or entry.model, "change" if record else "add", data, version=_version(request))
+            return _saved(request, entry, saved, record is None)
+        except Stale as error:
+            forms.blame(form, Refused(_("{why} What you typed is kept below; saving again overwrites.").format(why=error.message)))
+            status = 412
+        except Refused as error:
+            forms.blame(form, error)
+            for one in lines:
+                one.blame(error)
+            status, version = 422, _version(request)
+    thing = entry.model._meta.verbose_name
+    heading = title_of(record) if record else _("New {thing}").format(thing=thing)
+    back = places.record_of(entry, record.pk) if record else places.list_of(entry)
+    if entry.parent is not None and (parent := initial.get(entry.surface.inside)):
+        back = places.record_of(entry.parent, parent)
+    return render(request, "ostoja/records/form.html", {
+        "object": about(actor, entry), "heading": heading, "form": form, "sections": forms.sections(entry, form), "line_sets": lines,
+        "version": version, "submit": _("Save") if record else _("Create"), "cancel_url": places.come_back(request, back),
+        "next": places.come_back(request, ""), "can_add_another": record is None and entry.parent is None,
+        "delete_url": places.record_of(entry, record.pk, "delete") if record and entry.parent and explain(actor, record, "delete") else "",
+    }, status=status)
+
+
+def _initial(request: HttpRequest, entry: Entry, names: tuple[str, ...]) -> dict:
+    """What a link already filled in (``?party=<id>``), and whoever adds a record as its owner."""
+    initial: dict[str, object] = {n: request.GET[n] for n in names if n in request.GET}
+    if "owner" in names:
+        initial.setdefault("owner", request.actor.user_id)
+    return initial
+
+
+def _saved(request: HttpRequest, entry: Entry, record, fresh: bool) -> HttpResponse:
+    text = _("“{thing}” is created.") if fresh else _("“{thing}” is saved.")
+    if request.POST.get("another"):
+        url = request.get_full_path()
+    else:
+        url = places.record_of(entry, record.pk)
+        if entry.parent is not None:
+            url = places.record_of(entry.parent, getattr(record, entry.fields[entry.surface.inside].attname))
+        url = places.come_back(request, url)
+    return says.say(HttpResponseRedirect(url), text.format(thing=title_of(record)))
+

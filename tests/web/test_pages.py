@@ -1,0 +1,27 @@
+"""Every page of every object: it opens for those who may see it, in few queries, and does not exist for the others."""
+
+import pytest
+
+from ostoja.kernel import registry
+
+
+def slugs():
+    return [e.slug for e in registry.entries()]
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_the_list_opens(signed_in, slug):
+    answer = signed_in.get(f"/{slug}")
+    assert answer.status_code == 200
+    assert 'id="list"' in answer.content.decode()
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_an_unknown_record_is_a_404_page(signed_in, slug):
+    assert signed_in.get(f"/{slug}/0190b6d4-0000-7000-8000-000000000000").status_code == 404
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_strangers_are_asked_to_sign_in(client, slug):
+    answer = client.get(f"/{slug}")
+    assert (answer.status_code, answer["Location"]) == (302, f"/sign-in?next=%2F{slug}")
