@@ -15,8 +15,7 @@ from ostoja.jobs.models import Job
 from ostoja.tenancy import fleet, pool, template
 from ostoja.tenancy.context import platform_context, schema_context, tenant_context
 from ostoja.tenancy.models import Template, Tenant
-
-from .fleets import anatomy, next_release
+from ostoja.testing.releases import anatomy, next_release
 
 COLUMN = """
 operations = [

@@ -67,6 +67,25 @@ def test_an_address_that_nobody_would_mistake_is_free(platform, lender, text):
     assert names.checked("alfa7") == "alfa7"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("northwind", "northwlnd", True),
+        ("northwind", "nortwhind", True),
+        ("northwind", "northwin", True),
+        ("northwind", "northwinds", True),
+        ("northwind", "northbind", False),
+        ("polmax", "polmex", False),
+        ("grupa-azoty-pulawy", "grupa-azoty-pulawa", True),
+        ("hotel-1", "hotel-2", False),
+        ("modern", "modem", True),
+        ("abc", "abd", False),
+    ],
+)
+def test_how_near_is_too_near(one, other, near):
+    assert names.is_near(one, other) is names.is_near(other, one) is near
+
+
 def test_a_held_address_is_free_again_after_its_time(platform):
     now = timezone.now()
     HeldName.objects.create(name="northwind", until=now + timedelta(days=1))

@@ -141,6 +141,14 @@ def test_a_private_installation_has_one_tenant(built, settings_with):
         provisioning.create("Second", "second-house")
 
 
+def test_a_private_installation_can_begin_again(lender, settings_with):
+    with settings_with(kind="private"):
+        first = provisioning.create("First", "first-house")
+        provisioning.delete(first)
+        second = provisioning.create("Second", "second-house")
+        assert hosts.place_of("whatever.example").tenant == second
+
+
 @pytest.mark.parametrize("text", ["northwind", "NORTHWIND.localhost"])
 def test_find_by_address_or_host(built, text):
     assert provisioning.find(text) == built

@@ -16,7 +16,8 @@ from .context import platform_context
 from .models import Domain, HeldName, Tenant
 
 SHORTEST, LONGEST = 3, 40
-LONG_ENOUGH_TO_COMPARE = 8
+LONG_ENOUGH_TO_SLIP = 8  # a letter added, dropped or swapped with its neighbour is easily overlooked from here on
+LONG_ENOUGH_TO_DIFFER = 12  # one letter that is another, from here on
 
 RESERVED = frozenset(
     """
@@ -85,6 +86,8 @@ def tidy(text: str) -> str:
 
 def latin(text: str) -> str:
     """The text with letters of other alphabets and accents replaced by the Latin ones that they look like."""
+    if text.isascii():
+        return text
     out = []
     for char in unicodedata.normalize(
         "NFKD", text.replace("ł", "l").replace("ø", "o").replace("đ", "d").replace("ß", "ss")
@@ -161,31 +164,27 @@ def _reserved_skeletons() -> frozenset[str]:
     return _skeletons
 
 
-def is_near(slug: str, other: str) -> bool:
-    """Whether two addresses can be mistaken for each other: one skeleton, or one letter apart when they are long."""
-    mine, theirs = skeleton(slug), skeleton(other)
-    if mine == theirs:
-        return True
-    if min(len(mine), len(theirs)) < LONG_ENOUGH_TO_COMPARE or slug.translate(NO_DIGITS) == other.translate(NO_DIGITS):
-        return False
-    return _one_edit_apart(mine, theirs)
-
-
 NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
-def _one_edit_apart(a: str, b: str) -> bool:
-    """Whether one letter was added, dropped, replaced, or two neighbours changed places."""
-    if abs(len(a) - len(b)) > 1:
+def is_near(slug: str, other: str) -> bool:
+    """Whether two addresses can be mistaken for each other: one skeleton, or one slip apart when they are long.
+
+    Addresses that differ in digits alone (``hotel-1``, ``hotel-2``) are meant to be told apart.
+    """
+    mine, theirs = skeleton(slug), skeleton(other)
+    if mine == theirs:
+        return True
+    if slug.translate(NO_DIGITS) == other.translate(NO_DIGITS):
         return False
-    if len(a) > len(b):
-        a, b = b, a
-    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
-    if len(a) < len(b):
-        return a[start:] == b[start + 1 :]
-    return a[start + 1 :] == b[start + 1 :] or (
-        a[start : start + 2] == b[start : start + 2][::-1] and a[start + 2 :] == b[start + 2 :]
-    )
+    short, long = sorted((mine, theirs), key=len)
+    if len(short) < LONG_ENOUGH_TO_SLIP or len(long) - len(short) > 1:
+        return False
+    at = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    swapped = short[at : at + 2] == long[at : at + 2][::-1] and short[at + 2 :] == long[at + 2 :]
+    return swapped or (len(short) >= LONG_ENOUGH_TO_DIFFER and short[at + 1 :] == long[at + 1 :])
 
 
 def checked(text: str) -> str:

@@ -42,8 +42,10 @@ def create(
     slug = names.checked(slug)
     try:
         with platform_context(), transaction.atomic():
-            if settings.INSTALLATION.kind == "private" and Tenant.objects.exclude(state=State.DELETED).exists():
-                raise Refused(_("This installation is private: it has its one tenant already."), code="one_tenant")
+            if settings.INSTALLATION.kind == "private":
+                if Tenant.objects.exclude(state=State.DELETED).exists():
+                    raise Refused(_("This installation is private: it has its one tenant already."), code="one_tenant")
+                Domain.objects.filter(domain=host_of(slug)).delete()  # of a deleted one
             tenant = Tenant.objects.create(
                 name=name,
                 slug=slug,
@@ -64,7 +66,9 @@ def create(
 
 
 def host_of(slug: str) -> str:
-    """The host name of an address in this installation."""
+    """The host name of an address in this installation; a private one is its base domain itself."""
+    if settings.INSTALLATION.kind == "private":
+        return settings.BASE_DOMAIN
     return f"{slug}.{settings.BASE_DOMAIN}"
 
 

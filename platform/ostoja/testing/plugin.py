@@ -22,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         django.setup()
         setup_test_environment()
+        from django.conf import settings
+
+        settings.CACHES["default"]["KEY_PREFIX"] = _installation.database
 
 
 def pytest_unconfigure() -> None:

@@ -54,6 +54,7 @@ class Lender:
         self._numbers = itertools.count(1)
         self._superuser = installation.superuser()
         self._shape: tuple | None = None
+        self._template = template.current()
 
     def lend(self, **fields) -> Tenant:
         """A fresh, open tenant with a host name; nothing is in it but what the migrations put there."""
@@ -61,7 +62,7 @@ class Lender:
         slug = fields.pop("slug", f"tenant-{number}")
         with platform_context(), transaction.atomic():
             schema = self.free.pop() if self.free else pool.claim()
-            release = Template.objects.order_by("-created_at").values_list("release", flat=True).first()
+            release = self._template.release
             values = {"name": f"Tenant {number}", "state": Tenant.State.OPEN, "release": release} | fields
             tenant = Tenant.objects.create(schema_name=schema, slug=slug, **values)
             Domain.objects.create(tenant=tenant, domain=f"{slug}.{settings.BASE_DOMAIN}", is_primary=True)
@@ -84,6 +85,10 @@ class Lender:
         """Wipe every tenant that exists, however it was made, and the shared tables; kept tenants stay."""
         _leave_transactions()
         hosts.forget()
+        forget_cache()
+        with platform_context():
+            if not Template.objects.using("owner").filter(release=self._template.release).exists():
+                self._template.save(using="owner", force_insert=True)
         with self._superuser.cursor() as cursor:
             cursor.execute("SELECT schema_name FROM tenancy_tenant")
             tenants = {row[0] for row in cursor.fetchall()}
@@ -97,7 +102,6 @@ class Lender:
                     Tenant.objects.using("owner").filter(schema_name__in=gone).delete()
 
     def _take_back(self, cursor, schema: str) -> None:
-        forget_cache(schema)
         shape = self._shape_of(schema)
         if shape is None:
             return
@@ -121,25 +125,18 @@ class Lender:
 
     def _seeds(self, schema: str) -> list[str]:
         """The statements of the template that fill rows."""
-        made = template.current()
         starts = (f"INSERT INTO {template.PLACEHOLDER}.", f"SELECT pg_catalog.setval('{template.PLACEHOLDER}.")
-        if made is None:
-            return []
         return [
             s.replace(template.PLACEHOLDER, schema)
-            for s in made.script.split(";\n")
+            for s in self._template.script.split(";\n")
             if s.startswith(starts) and ".django_migrations" not in s
         ]
 
 
-def forget_cache(schema: str) -> None:
-    """Delete what a tenant left in the cache."""
-    client = getattr(cache, "_cache", None)
-    if client is None or not hasattr(client, "get_client"):
-        cache.clear()
-        return
-    redis = client.get_client(write=True)
-    keys = list(redis.scan_iter(match=f"t:{schema.removeprefix('t_')}:*", count=1000))
+def forget_cache() -> None:
+    """Delete what this process kept in the cache, for tenants and for the platform."""
+    redis = cache._cache.get_client(write=True)
+    keys = list(redis.scan_iter(match=f"*:{cache.key_prefix}:*", count=10_000))
     if keys:
         redis.delete(*keys)
 

@@ -1,4 +1,4 @@
-"""The next release for tests: real migration files on top of the jobs app, in a directory of their own, and small fleets."""
+"""The next release for tests: real migration files on top of the jobs app, in a directory of their own; and what a schema consists of."""
 
 from __future__ import annotations
 
