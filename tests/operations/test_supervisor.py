@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ostoja.operations.installation import only_one, programs
+from ostoja.operations.installation import only_one, port_of, programs
 from ostoja.operations.supervisor import CannotRun, answers, free_port
 
 SERVER = """
@@ -171,10 +171,17 @@ def test_an_address_of_no_machine_is_refused():
 
 
 def test_two_supervisors_in_one_home_are_refused(tmp_path):
-    with only_one(tmp_path), pytest.raises(CannotRun, match=f"already \\(process {os.getpid()}\\)"), only_one(tmp_path):
+    with only_one(tmp_path, 8000), pytest.raises(CannotRun, match=f"already \\(process {os.getpid()}\\)"), only_one(tmp_path, 8001):
         pass
-    with only_one(tmp_path):
+    with only_one(tmp_path, 8000):
         pass
+
+
+def test_the_port_is_known_while_it_is_up(tmp_path):
+    assert port_of(tmp_path) is None
+    with only_one(tmp_path, 8123):
+        assert port_of(tmp_path) == 8123
+    assert port_of(tmp_path) is None
 
 
 def test_an_installation_has_a_web_a_worker_and_a_schedule():

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ostoja import __version__
-from ostoja.cli import doctor, fleet, manage, tenant, up
-from ostoja.cli.opening import Home, use_home
+from ostoja.cli import blueprint, doctor, fleet, manage, tenant, token, up
+from ostoja.cli.opening import Home, be_loud, use_home
 from ostoja.kernel.errors import OstojaError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 up.register(app)
 tenant.register(app)
+token.register(app)
+blueprint.register(app)
 doctor.register(app)
 fleet.register(app)
 manage.register(app)
@@ -39,6 +41,8 @@ def common(
 ) -> None:
     """What is common to all commands."""
     use_home(home)
+    if debug:
+        be_loud()
 
 
 def run(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,15 @@ Home = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
 
+_loud = False
+
+
+def be_loud() -> None:
+    """Show on the terminal what is logged."""
+    global _loud
+    _loud = True
+
+
 def use_home(home: Path | None) -> None:
     """Work in this home from now on, and so do all programs that are started."""
     if home is not None:
@@ -31,6 +41,7 @@ def use_home(home: Path | None) -> None:
 
 def declaration() -> Declaration:
     """The declaration of the installation. Raises DeclarationError."""
+    know_the_port()
     from ostoja.settings import DECLARATION
 
     return DECLARATION
@@ -41,6 +52,14 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def know_the_port() -> None:
+    """Let links name the port at which Ostoja is up in this home."""
+    from ostoja.operations.installation import home_of, port_of
+
+    if "OSTOJA_UP_PORT" not in os.environ and (port := port_of(home_of(os.environ))) is not None:
+        os.environ["OSTOJA_UP_PORT"] = str(port)
 
 
 @contextmanager
@@ -61,6 +80,8 @@ def opened() -> Iterator[Declaration]:
         import django
 
         django.setup()
+        if not _loud:
+            logging.disable(logging.CRITICAL)  # a command ends with one sentence
         try:
             yield declared
         finally:
@@ -88,7 +109,7 @@ def table(columns: list[str], rows: list[list[Any]], empty: str) -> None:
     if not rows:
         out.print(Text(empty))
         return
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -52,6 +54,39 @@ def list_tenants(
 
 
 @tenant.command()
+def create(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The part before the base domain.")],
+    owner: Annotated[str, typer.Option("--owner", metavar="EMAIL", help="Who owns it and signs in first.")],
+    name: Annotated[str, typer.Option(help="The company's name. [default: the address]", show_default=False)] = "",
+    blueprint: Annotated[str, typer.Option(help="The industry: see `ostoja blueprint list`.")] = "general",
+    language: Annotated[str, typer.Option(help="en or pl.")] = "en",
+    currency: Annotated[str, typer.Option(help="Three letters. [default: the blueprint's]", show_default=False)] = "",
+    samples: Annotated[bool, typer.Option("--samples", help="Add the blueprint's sample records; they can be removed in one go.")] = False,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the owner's password from stdin; else one is made and shown once.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a tenant with its blueprint and its owner, and open it."""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else secrets.token_urlsafe(12)
+    with opened():
+        from ostoja.access import passwords
+        from ostoja.onboarding import signup
+
+        passwords.check(password, (name, owner, address))
+        signup.check_person(owner, language, currency)
+        begun = signup.begin(
+            name or address, address, email=owner, password=password, blueprint=blueprint, language=language,
+            currency=currency.upper(), samples=samples,
+        )
+        done = signup.build(begun)
+        facts = facts_of(done.tenant) | {"owner": done.user.email, "link": done.url}
+        if not password_stdin:
+            facts["password"] = password
+    answer(facts, as_json, _show_facts)
+
+
+@tenant.command()
 def show(address: Address, as_json: Json = False) -> None:
     """Show all about one tenant."""
     with opened():
@@ -80,8 +115,15 @@ def suspend(
 
 @tenant.command()
 def resume(address: Address, as_json: Json = False) -> None:
-    """Open a suspended tenant again."""
-    _change(address, lambda provisioning, found: provisioning.resume(found), as_json, "is open again")
+    """Open a suspended tenant again, or go on with one that stopped while it was built."""
+    with opened():
+        from ostoja.onboarding import signup
+        from ostoja.tenancy import provisioning
+
+        found = provisioning.find(address)
+        signup.resume(found)
+        facts = facts_of(provisioning.find(address))
+    answer(facts, as_json, lambda told: console().print(f"“{told['address']}” is open.", markup=False))
 
 
 @tenant.command()

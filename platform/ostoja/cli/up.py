@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ostoja.cli.opening import Home, console, declaration, services, use_home
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ostoja.settings.declaration import Declaration
+
+ON_THIS_NAME = ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::")
 
 
 def up(
@@ -18,17 +26,18 @@ def up(
     home: Home = None,
 ) -> None:
     """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it."""
-    from ostoja.cli.fleet import prepare_apart
+    from ostoja.cli.preparing import prepare_apart
     from ostoja.operations.installation import only_one, programs
     from ostoja.operations.supervisor import Supervisor, answers, free_port
 
     use_home(home)
+    os.environ["OSTOJA_UP_PORT"] = str(port)
     out = console()
     declared = declaration()
     free_port(host, port)
-    with only_one(declared.home):
+    with only_one(declared.home, port):
         with out.status("Starting the database and the broker …") as status, services():
-            warning = prepare_apart(status.update)
+            facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log")
             running = Supervisor(
                 declared.home,
                 [service for service in (declared.postgres, declared.valkey) if service is not None],
@@ -39,26 +48,29 @@ def up(
 
             def announce() -> None:
                 status.stop()
-                _announce(out, declared, host, port)
-                if warning:
-                    out.print(warning, style="yellow", markup=False)
+                _announce(out, declared, host, port, facts)
 
             running.run(ready=lambda: answers(host, port), announce=announce)
         out.print("Ostoja has stopped.")
 
 
-def _announce(out, declared, host: str, port: int) -> None:
+def _announce(out: Console, declared: Declaration, host: str, port: int, facts: dict[str, Any]) -> None:
     installation = declared.installation
-    visible = installation.base_domain if host in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::") else host
-    at = f"{visible}:{port}"
-    lines = [("Open", f"http://{at}/")]
-    if installation.kind != "private":
+    here = installation.base_domain if host in ON_THIS_NAME else f"[{host}]" if ":" in host else host
+    lines = [("Open", f"http://{here}:{port}/")]
+    if installation.https:
+        lines.append(("Public", f"https://{installation.base_domain}/  (through your proxy)"))
+    elif installation.kind != "private":
         lines.append(("Tenants", f"http://<address>.{installation.base_domain}:{port}/"))
+    if facts.get("setup_code"):
+        lines.append(("Set-up", f"{facts['setup_code']}  (the code that the first page asks for)"))
     lines += [("State", str(declared.home)), ("Logs", str(declared.home / "logs")), ("Stop", "Ctrl-C")]
     out.print("[bold green]Ostoja is up.[/]")
     for label, value in lines:
         out.print(f"  [dim]{label:<9}[/]", end="")
         out.print(value, markup=False)
+    if facts.get("warning"):
+        out.print(facts["warning"], style="yellow", markup=False)
     sys.stderr.flush()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,11 @@ from ostoja.operations.embedded import keeper
 from ostoja.operations.supervisor import CannotRun, Program
 
 LOCK = "up.lock"
+
+
+def home_of(environment: Mapping[str, str]) -> Path:
+    """The directory in which all state of an installation lives: ``$OSTOJA_HOME``, else ``.ostoja`` where we are."""
+    return Path(environment.get("OSTOJA_HOME") or ".ostoja").expanduser().absolute()
 
 
 def programs(host: str, port: int, web_processes: int, worker_processes: int) -> list[Program]:

@@ -19,6 +19,7 @@ from ostoja.kernel.errors import OstojaError
 from ostoja.operations.database import APP, OWNER
 from ostoja.operations.embedded.broker import EmbeddedBroker
 from ostoja.operations.embedded.postgres import EmbeddedPostgres
+from ostoja.operations.installation import home_of
 from ostoja.operations.secrets import secret
 
 PREFIX = "OSTOJA_"
@@ -249,6 +250,11 @@ class Declaration(Section):
         """The key that signs; made once, kept in ``$OSTOJA_HOME/secrets``."""
         return secret(self.home, "secret_key")
 
+    @cached_property
+    def setup_code(self) -> str:
+        """What the code is made of that the first visitor of a private installation must know."""
+        return secret(self.home, "setup_code")
+
 
 def load(environment: Mapping[str, str] | None = None) -> Declaration:
     """Read the declaration. Raises DeclarationError in one sentence that names the key.
@@ -256,7 +262,7 @@ def load(environment: Mapping[str, str] | None = None) -> Declaration:
     The file is ``$OSTOJA_CONFIG``, else ``./ostoja.toml``, else ``$OSTOJA_HOME/ostoja.toml``, else everything is default.
     """
     environment = os.environ if environment is None else environment
-    home = Path(environment.get("OSTOJA_HOME") or ".ostoja").expanduser().absolute()
+    home = home_of(environment)
     file, declared = _read_file(environment, home)
     if "home" in declared:
         raise DeclarationError(f"{file}: home can't be set here: set the variable OSTOJA_HOME, or give --home.")
