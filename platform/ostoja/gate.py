@@ -56,6 +56,7 @@ def perform(
                     raise Stale(_("Somebody changed this meanwhile. Load it again and repeat your change."))
                 require(actor, record, verb)
                 if verb == "delete":
+                    record.leaving(actor)
                     return _delete(record)
                 if verb == "change":
                     return _change(actor, entry, record, data, history)

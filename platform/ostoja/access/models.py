@@ -10,7 +10,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ostoja.kernel import registry
-from ostoja.kernel.actors import current_actor
 from ostoja.kernel.constraints import Check, Rule
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import NotAllowed, Refused
@@ -114,6 +113,12 @@ class Role(Record):
                 must_hold(actor, before["grants"], before["classes"])
         must_hold(actor, self.grants, self.classes)
 
+    def leaving(self, actor):
+        """Only who holds all its rights takes a role away."""
+        from .grants import must_hold
+
+        must_hold(actor, self.grants, self.classes)
+
     def settled(self, actor, verb, changed):
         """Its holders have other rights now."""
         remembered.forget()
@@ -188,10 +193,19 @@ class User(AbstractBaseUser, Record):
 
     def prepare(self, actor, verb):
         """Addresses are kept in lower case; nobody takes over, switches off or promotes who has more rights than they."""
-        from .people import guard_change
+        from .guards import guard_change
 
         self.email = self.email.strip().lower()
         guard_change(actor, self, verb)
+
+    def leaving(self, actor):
+        """Nobody deletes themselves, or who has more rights than they."""
+        from .guards import must_command
+
+        if self.pk == actor.user_id:
+            raise NotAllowed(_("You can't delete yourself. Ask another owner."))
+        must_command(actor, self)
+        remembered.forget()
 
     def settled(self, actor, verb, changed):
         """Who is switched off is signed out everywhere, and their tokens are revoked."""
@@ -259,15 +273,12 @@ class UserRole(Record):
         """The person has other rights now."""
         remembered.forget()
 
-    def delete(self, *args, **kwargs):
+    def leaving(self, actor):
         """Nor does anybody take away a role that is above their own rights."""
         from .grants import must_hold
 
-        actor = current_actor()
-        if actor is not None:
-            must_hold(actor, self.role.grants, self.role.classes)
+        must_hold(actor, self.role.grants, self.role.classes)
         remembered.forget()
-        return super().delete(*args, **kwargs)
 
 
 class ApiToken(Record):

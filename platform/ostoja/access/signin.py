@@ -70,7 +70,7 @@ def sign_in(request, email: str, password: str) -> Session:
         log.info("A sign-in to %s from %s was refused.", current_tenant().slug, address_of(request))
         raise NotSignedIn(_("This e-mail address and password don't belong together, or the account is switched off."))
     TRIES_FOR_ACCOUNT.forget(email)
-    return _enter(request, user)
+    return enter(request, user)
 
 
 def sign_out(request) -> None:
@@ -88,13 +88,13 @@ def sign_in_by_link(request, token: str) -> Session:
     """Sign in by a ``welcome_token``. Raises LinkRefused when it is old, used, or another tenant's; TooMany."""
     LINKS_FROM_NETWORK.take(network_of(address_of(request)))
     user = _user_of(links.use_once("welcome", token, WELCOME_FOR))
-    return _enter(request, user)
+    return enter(request, user)
 
 
 def change_password(actor: Actor, present: str, new: str) -> None:
     """Change one's own password; all other sessions end. Raises Refused by field (``present``, ``new``), TooMany, NotNow."""
     user = _myself(actor)
-    _confirm_password(user, present, field="present")
+    confirm_password(user, present, field="present")
     passwords.check(new, _about(user), field="new")
     if passwords.is_right(new, user.password):
         raise Refused(_("This is the present password."), fields={"new": [_("This is the present password.")]})
@@ -145,7 +145,7 @@ def reset_password(request, token: str, new: str) -> Session:
         _set_password(actor, user, new, "reset_password", confirmed=True)
         sessions.end_all(user.pk)
     TRIES_FOR_ACCOUNT.forget(user.email)
-    return _enter(request, user)
+    return enter(request, user)
 
 
 def send_confirmation(user: User) -> None:
@@ -185,7 +185,7 @@ def change_email(actor: Actor, password: str, email: str) -> None:
     Raises Refused by field (``password``, ``email``), TooMany. That the address is somebody's is told to its owner only.
     """
     user = _myself(actor)
-    _confirm_password(user, password, field="password")
+    confirm_password(user, password, field="password")
     email = _address(email)
     try:
         validate_email(email)
@@ -197,13 +197,8 @@ def change_email(actor: Actor, password: str, email: str) -> None:
     mail.send(current_tenant(), email, "confirm", {"name": user.name, "link": link}, language=user.language)
 
 
-def set_first_password(actor: Actor, user: User, new: str, *, confirmed: bool) -> None:
-    """Give a new user the password they chose. Raises Refused (``password``)."""
-    passwords.check(new, _about(user))
-    _set_password(actor, user, new, "set_password", confirmed=confirmed)
-
-
-def _enter(request, user: User) -> Session:
+def enter(request, user: User) -> Session:
+    """Sign a person in who has proved who they are, and make them the actor of this request."""
     session = sessions.start(request, user)
     request.actor = actor_of(user)
     request.actor.session_key = str(session.pk)
@@ -217,8 +212,8 @@ def _count(request, email: str) -> None:
     TRIES_IN_TENANT.take()
 
 
-def _confirm_password(user: User, password: str, field: str) -> None:
-    """The person at the browser proves once more who they are."""
+def confirm_password(user: User, password: str, field: str = "password") -> None:
+    """The person at the browser proves once more who they are. Raises Refused (``field``), TooMany, NotNow."""
     TRIES_FOR_ACCOUNT.take(user.email)
     if not passwords.is_right(str(password)[: passwords.LONGEST], user.password):
         raise Refused(_("This is not your password."), fields={field: [_("This is not your password.")]})

@@ -99,6 +99,9 @@ class Record(Thing):
     def settled(self, actor, verb: str, changed: frozenset[str]) -> None:
         """Hook: after the save and in the same transaction; ``changed`` are the names of the fields that changed."""
 
+    def leaving(self, actor) -> None:
+        """Hook: before it is deleted, with its parts; raise to keep it."""
+
 
 def class_of(model: type[models.Model], field_name: str) -> DataClass | None:
     """The data class of a field of a model; the system's own fields are internal."""
