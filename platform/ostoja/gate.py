@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -153,6 +154,25 @@ def _delete(record: Record) -> Record:
     record.delete()
     record.pk = key
     return record
+
+
+def _delete_all(entry: Entry, records: Sequence[Record]) -> None:
+    """Delete records of one object and the parts inside them, with few queries."""
+    keys = [r.pk for r in records]
+    for part in registry.entries():
+        if part.parent is entry:
+            children = list(part.model._default_manager.filter(**{f"{part.surface.inside}__in": keys}))
+            if children:
+                _delete_all(part, children)
+    entry.model._default_manager.filter(pk__in=keys).delete()
+
+
+def _set_columns(record: Record, old: Mapping[str, object]) -> None:
+    """Set columns to values as the journal keeps them (JSON)."""
+    for f in record._meta.concrete_fields:
+        if f.column in old:
+            value = old[f.column]
+            setattr(record, f.attname, value if value is None else f.to_python(value))
 
 
 def _defaults(actor: Actor, record: Record, data: dict) -> None:
@@ -451,22 +471,83 @@ class Many:
 
     def change(self, rows: Sequence[tuple[Record, Mapping]]) -> list[Outcome]:
         """Change each given record; those outside of the actor's ``change`` are refused with the reason."""
-        outcomes = []
+        outcomes = [Outcome(index, record) for index, (record, _row) in enumerate(rows)]
         with changing(self.actor, "import" if self.history else "change", self.cause):
-            for index, (record, row) in enumerate(rows):
-                outcome = Outcome(index, record)
-                try:
-                    with transaction.atomic():
+            within = self._within("change", [record for record, _row in rows])
+            for outcome, (record, row) in zip(outcomes, rows, strict=True):
+                with self._telling(outcome), transaction.atomic():
+                    if record.pk not in within:
                         require(self.actor, record, "change")
-                        outcome.record = _change(self.actor, self.entry, record, dict(row), self.history)
-                except Refused as error:
-                    self._blame(outcome, error)
-                except NotAllowed as error:
-                    self._blame(outcome, Refused(error.message, fields={"": [error.message]}, code=error.code))
-                except DATABASE_REFUSALS as error:
-                    self._blame(outcome, refusal(error))
-                outcomes.append(outcome)
+                    self._changed(record, dict(row))
         return outcomes
+
+    def delete(self, records: Sequence[Record]) -> list[Outcome]:
+        """Delete records with the parts inside them; one that is used, frozen or out of scope stays and says why."""
+        outcomes = [Outcome(index, record) for index, record in enumerate(records)]
+        with changing(self.actor, "delete", self.cause):
+            within = self._within("delete", records)
+            try:
+                with transaction.atomic():
+                    if len(within) != len({r.pk for r in records}):
+                        raise NotAllowed("")
+                    _delete_all(self.entry, records)
+            except (*DATABASE_REFUSALS, models.ProtectedError, NotAllowed):
+                for outcome, record in zip(outcomes, records, strict=True):  # find out which ones, one by one
+                    with self._telling(outcome), transaction.atomic():
+                        if record.pk not in within:
+                            require(self.actor, record, "delete")
+                        _delete_all(self.entry, [record])
+        return outcomes
+
+    def put_back(self, rows: Sequence[tuple[Record, Mapping[str, object]]]) -> list[Outcome]:
+        """Give records the values that the journal kept of them, by column; the rules of the database apply."""
+        outcomes = [Outcome(index, record) for index, (record, _old) in enumerate(rows)]
+        with changing(self.actor, "undo", self.cause):
+            within = self._within("change", [record for record, _old in rows])
+            for outcome, (record, old) in zip(outcomes, rows, strict=True):
+                with self._telling(outcome), transaction.atomic():
+                    if record.pk not in within:
+                        require(self.actor, record, "change")
+                    before = _values(record)
+                    _set_columns(record, old)
+                    changed = [
+                        f.name for f in record._meta.concrete_fields if getattr(record, f.attname) != before[f.attname]
+                    ]
+                    if changed:
+                        record.save(update_fields=changed)
+                        record.settled(self.actor, "undo", frozenset(changed))
+        return outcomes
+
+    def bring_back(self, olds: Sequence[Mapping[str, object]]) -> list[Outcome]:
+        """Add deleted records again as the journal kept them, under their own ids."""
+        outcomes = [Outcome(index) for index in range(len(olds))]
+        with changing(self.actor, "undo", self.cause):
+            for outcome, old in zip(outcomes, olds, strict=True):
+                with self._telling(outcome), transaction.atomic():
+                    record = outcome.record = self.entry.model()
+                    _set_columns(record, old)
+                    record.save(force_insert=True)
+                    _still_mine(self.actor, self.entry, record)
+        return outcomes
+
+    def _within(self, verb: str, records: Sequence[Record]) -> set:
+        """The keys of those records over which the actor may do the verb (one query)."""
+        rows = visible(self.actor, self.entry.model, verb).filter(pk__in=[r.pk for r in records])
+        return set(rows.values_list("pk", flat=True))
+
+    @contextmanager
+    def _telling(self, outcome: Outcome):
+        """A refusal inside of the block becomes the outcome's."""
+        try:
+            yield
+        except Refused as error:
+            self._blame(outcome, error)
+        except NotAllowed as error:
+            self._blame(outcome, Refused(error.message, fields={"": [error.message]}, code=error.code))
+        except models.ProtectedError as error:
+            self._blame(outcome, still_used(error))
+        except DATABASE_REFUSALS as error:
+            self._blame(outcome, refusal(error))
 
     def _blame(self, outcome: Outcome, error: Refused) -> None:
         outcome.record = None
@@ -498,7 +579,25 @@ class Many:
     def _bound(self, entry: Entry, names: Sequence[str], data: dict, given: Mapping | None = None) -> Record:
         _known(entry, data, names)
         record = entry.model(**(given or {}))
-        chosen = _with_required(entry, names, data)
+        self._fill(entry, record, data, _with_required(entry, names, data))
+        return record
+
+    def _changed(self, record: Record, data: dict) -> None:
+        if any(name in data for name in self.entry.lines):
+            _change(self.actor, self.entry, record, data, self.history)
+            return
+        _known(self.entry, data, self.names)
+        before = _values(record)
+        given = tuple(n for n in self.names if n in data)
+        if given:
+            self._fill(self.entry, record, data, given)
+        changed = _save(self.actor, record, "change", before)
+        if self.entry.parent is not None and self.entry.surface.inside in changed:
+            _still_mine(self.actor, self.entry, record)
+        record.settled(self.actor, "change", changed)
+
+    def _fill(self, entry: Entry, record: Record, data: Mapping, chosen: tuple[str, ...]) -> None:
+        """Pass the data through a form that is kept for all rows."""
         form = self._forms.get((entry, chosen))
         if form is None:
             form = form_class(entry.model, chosen)(
@@ -514,7 +613,6 @@ class Many:
                 value = form.cleaned_data.get(name)
                 if value is not None:
                     formfield.known[str(value.pk)] = value
-        return record
 
     def _insert(self, outcomes: Sequence[Outcome], children: Mapping) -> None:
         if not outcomes:
