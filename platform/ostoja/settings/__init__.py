@@ -53,7 +53,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
 ROOT_URLCONF = "ostoja.web.urls"
-PUBLIC_URLCONF = "ostoja.web.urls_public"
+PUBLIC_URLCONF = "ostoja.onboarding.urls"
 WSGI_APPLICATION = "ostoja.web.wsgi.application"
 APPEND_SLASH = False
 
