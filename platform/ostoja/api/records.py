@@ -36,7 +36,7 @@ def listed(request: HttpRequest, slug: str) -> HttpResponse:
 
     def make():
         selection = select(actor, entry, query_of(request))
-        keys = [key.path for key in selection.order.keys]
+        keys = [key.alias for key in selection.order.keys]
         return selection, statement(actor, entry, selection.page, selection.names, keys)
 
     # Two spellings of one list are two shapes: no cost but one more compilation.
@@ -165,14 +165,13 @@ def history(request: HttpRequest, slug: str, key: str) -> HttpResponse:
     record = find(actor, entry.model, key_in(entry, key))
     events = events_of(record, set(visible_fields(actor, entry)), limit)
     people = _people(actor, {event.actor for event in events})
-    columns = {f.column: f for f in entry.fields.values()}
     items = [
         {
             "at": event.at,
             "actor": people.get(event.actor) or _stranger(event.actor),
             "verb": event.verb,
             "change": {"I": "added", "U": "changed", "D": "deleted"}[event.op],
-            "fields": [_change(columns[column], before, after) for column, before, after in event.fields],
+            "fields": [_change(entry.fields[name], before, after) for name, before, after in event.fields],
             "hidden": event.hidden,
             "cause": event.cause,
         }

@@ -13,8 +13,7 @@ import orjson
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Cast
-from django.db.models.lookups import IContains
+from django.db.models.functions import Cast, Upper
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import allowed, scope_of, visible, visible_fields
@@ -30,18 +29,6 @@ WORDS, LONGEST = 8, 200
 MANY_VALUES = 500
 COMPARISONS = ("gt", "gte", "lt", "lte")
 OWN = frozenset({"fields", "search", "sort", "limit", "cursor", "count"})
-
-
-@models.CharField.register_lookup
-@models.TextField.register_lookup
-class Has(IContains):
-    """``ILIKE '%…%'`` on the bare column: a trigram index answers it, where ``UPPER(…) LIKE`` reads the whole table."""
-
-    lookup_name = "has"
-
-    def get_rhs_op(self, connection, rhs):
-        """The operator and its operand."""
-        return f"ILIKE {rhs}"
 
 
 # --- what an actor may name ---------------------------------------------------------------------------------------------
@@ -129,7 +116,7 @@ def _compare(name: str, path: str, field: models.Field, lookup: str, texts: Sequ
             return Q((f"{path}__isnull", values.parse(models.BooleanField(), texts[-1])))
         if lookup == "contains":
             found = [_text(t) for t in texts]
-            return Q(*[(f"{path}__has", t) for t in found])
+            return Q(*[(f"{path}__icontains", t) for t in found])
         if lookup == "in":
             texts = [part for text in texts for part in text.split(",") if part != ""]
             if len(texts) > MANY_VALUES:
@@ -186,7 +173,7 @@ def _matches(actor: Actor, model: type[models.Model], path: str, word: str) -> Q
             known = readable(actor, registry.of(model))
         except KeyError:
             return None
-        return Q((f"{head}__has", word)) if head in known and values.is_text(field) else None
+        return Q((f"{head}__icontains", word)) if head in known and values.is_text(field) else None
     other = values.entry_of(field)
     if other is None:
         return None
@@ -214,6 +201,16 @@ class Key:
     descending: bool
     nullable: bool
 
+    @property
+    def folded(self) -> bool:
+        """Names are sorted without regard to case, as their indexes are; codes as they stand."""
+        return values.is_text(self.field) and not self.field.choices
+
+    @property
+    def alias(self) -> str:
+        """The name of what is compared: the path, or its alias where it is folded."""
+        return f"sort_{self.path.replace('__', '_')}" if self.folded else self.path
+
 
 class Order:
     """A total order of records: the keys and the id. PostgreSQL's own order of nulls, which its indexes have too."""
@@ -227,10 +224,14 @@ class Order:
         said = ",".join(f"{'-' if k.descending else ''}{k.path}" for k in keys)
         self.stamp = zlib.crc32(f"{model._meta.label_lower} {said}".encode())
 
+    def of(self, rows: QuerySet) -> QuerySet:
+        """The rows with what is compared, so that they can be placed and sorted."""
+        return rows.alias(**{k.alias: Upper(k.path) for k in self.keys if k.folded})
+
     @property
     def expressions(self) -> list[str]:
         """For ``order_by``."""
-        return [f"-{k.path}" if k.descending else k.path for k in self.keys]
+        return [f"-{k.alias}" if k.descending else k.alias for k in self.keys]
 
     def place(self, found: Sequence[str | None]) -> str:
         """An opaque cursor at the record with these keys."""
@@ -281,22 +282,22 @@ class Order:
         if condition is None:
             return Q(pk__in=[])
         if value is not None and not key.nullable and len(self.keys) > 1:
-            condition = Q((f"{key.path}__{'lte' if key.descending else 'gte'}", value)) & condition
+            condition = Q((f"{key.alias}__{'lte' if key.descending else 'gte'}", value)) & condition
         return condition
 
 
 def _equal(key: Key, value: object) -> Q:
-    return Q((f"{key.path}__isnull", True)) if value is None else Q((key.path, value))
+    return Q((f"{key.alias}__isnull", True)) if value is None else Q((key.alias, value))
 
 
 def _beyond(key: Key, value: object) -> Q | None:
     """What comes after a value by itself: nulls are last in an ascending and first in a descending order."""
     if value is None:
-        return Q((f"{key.path}__isnull", False)) if key.descending else None
+        return Q((f"{key.alias}__isnull", False)) if key.descending else None
     if key.descending:
-        return Q((f"{key.path}__lt", value))
-    beyond = Q((f"{key.path}__gt", value))
-    return beyond | Q((f"{key.path}__isnull", True)) if key.nullable else beyond
+        return Q((f"{key.alias}__lt", value))
+    beyond = Q((f"{key.alias}__gt", value))
+    return beyond | Q((f"{key.alias}__isnull", True)) if key.nullable else beyond
 
 
 def order(actor: Actor, entry: Entry, text: str | None) -> Order:
@@ -352,7 +353,8 @@ class Selection:
     @property
     def page(self) -> QuerySet:
         """One row more than the page, in order."""
-        rows = self.rows if self.after is None else self.rows.filter(self.after)
+        rows = self.order.of(self.rows)
+        rows = rows if self.after is None else rows.filter(self.after)
         return rows.order_by(*self.order.expressions)[: self.limit + 1]
 
 
