@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from django.core.exceptions import NON_FIELD_ERRORS
-from django.db import DataError, IntegrityError, InternalError, models, transaction
+from django.db import DataError, IntegrityError, InternalError, connection, models, transaction
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import explain, find, may, require, visible, writable_fields
@@ -404,6 +405,18 @@ def still_used(error: models.ProtectedError) -> Refused:
     return Refused(_("It can't be deleted: it is still used by {things}.").format(things=used), code="relation")
 
 
+@contextmanager
+def _foreign_keys_at_the_end(needed: bool):
+    """Check foreign keys when the block ends instead of row by row."""
+    if not needed:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        yield
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 
@@ -618,13 +631,15 @@ class Many:
         if not outcomes:
             return
         records = [o.record for o in outcomes]
-        self.entry.model._default_manager.bulk_create(records)
         by_part: dict[Entry, list[Record]] = {}
         for outcome in outcomes:
             for part, child in children.get(outcome.index, ()):
                 by_part.setdefault(part, []).append(child)
-        for part, rows in by_part.items():
-            part.model._default_manager.bulk_create(rows)
+        # Lines go in before the records that they are parts of: a record may be brought in frozen (a won deal), its lines with it.
+        with _foreign_keys_at_the_end(bool(by_part)):
+            for part, rows in by_part.items():
+                part.model._default_manager.bulk_create(rows)
+            self.entry.model._default_manager.bulk_create(records)
         inside = visible(self.actor, self.entry.model, "add").filter(pk__in=[r.pk for r in records]).count()
         if inside != len(records):
             raise NotAllowed(_("Your role does not include adding records outside of your scope."))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from django.db.models import Q
 
@@ -57,6 +57,20 @@ class Calendar:
 
 
 @dataclass(frozen=True)
+class Timeline:
+    """Records told as a story on the card of what they belong to: when, of which kind, a headline and a text.
+
+    ``icons`` maps values of the ``kind`` field to icons.
+    """
+
+    at: str
+    title: str
+    text: str = ""
+    kind: str = ""
+    icons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Panel:
     """A list of related records on a record's card: ``related`` is the reverse relation's name."""
 
@@ -71,7 +85,7 @@ class Surface:
     Attributes: ``slug`` (in URLs), ``icon``, ``group`` (``crm``, ``erp``, ``insight``, ``settings`` or "" for no place in
     the navigation), ``order`` (in the group), ``title`` (field that names a record), ``subtitle`` (fields under it),
     ``list`` (columns), ``sort`` (default order, with ``-``), ``form`` (fields; a tuple is a row; ``("Heading", [...])`` is a
-    section), ``search`` (paths), ``filters``, ``board``, ``calendar``, ``scopes``, ``panels`` (of the card), ``lines``
+    section), ``search`` (paths), ``filters``, ``board``, ``calendar``, ``timeline``, ``scopes``, ``panels`` (of the card), ``lines``
     (reverse relations edited inside the form), ``inside`` (foreign key to the record that this one is a part of: rights are
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone).
@@ -91,6 +105,7 @@ class Surface:
     filters: Sequence[str] = ()
     board: Board | None = None
     calendar: Calendar | None = None
+    timeline: Timeline | None = None
     scopes: dict[str, Q] = {}
     panels: Sequence[Panel] = ()
     lines: Sequence[str] = ()

@@ -1,0 +1,1 @@
+"""The catalogue: products, units and categories, entered once and used by every module."""

@@ -1,0 +1,1 @@
+"""CRM: marketing, sales and customer service."""

@@ -1,0 +1,1 @@
+"""Sales: pipelines, deals with their lines, and the history of their stages."""

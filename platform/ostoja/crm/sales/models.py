@@ -1,0 +1,316 @@
+"""A deal is a chance to sell something to a party; it moves through the stages of a pipeline until it is won or lost."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Upper
+from django.utils import timezone
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
+from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.errors import Refused
+from ostoja.kernel.fields import MoneyField, PriceField, QuantityField
+from ostoja.kernel.record import Record, Thing, verb
+
+from . import rules
+
+
+class Pipeline(Record):
+    """A way of selling, with its own stages."""
+
+    name = models.CharField(_("name"), max_length=80)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+
+    data = Data(internal=["name", "position"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("pipeline")
+        verbose_name_plural = _("pipelines")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"],
+                name="pipeline_name_is_unique",
+                violation_error_message=_("There is a pipeline of this name."),
+            )
+        ]
+
+    def __str__(self):
+        return self.name
+
+
+class Stage(Record):
+    """A column of a pipeline. ``probability`` is in percent; ``max_age`` in days warns of deals that stand still."""
+
+    class Kind(models.TextChoices):
+        OPEN = "open", _("Open")
+        WON = "won", _("Won")
+        LOST = "lost", _("Lost")
+
+    pipeline = models.ForeignKey(Pipeline, models.PROTECT, related_name="stages", verbose_name=_("pipeline"))
+    name = models.CharField(_("name"), max_length=80)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.OPEN)
+    probability = models.PositiveSmallIntegerField(_("probability (%)"), default=10)
+    max_age = models.PositiveSmallIntegerField(_("days until it is stale"), null=True, blank=True)
+
+    data = Data(internal=["pipeline", "name", "position", "kind", "probability", "max_age"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("stage")
+        verbose_name_plural = _("stages")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["pipeline", "name"], name="stage_name_is_unique", violation_error_message=_("The pipeline has a stage of this name.")
+            ),
+            Check(Q(probability__lte=100), name="stage_probability_is_percent", field="probability", says=_("A probability is between 0 and 100 %.")),
+            Check(
+                Q(kind="open") | Q(kind="won", probability=100) | Q(kind="lost", probability=0), name="stage_end_is_certain", field="probability",
+                says=_("A won stage has 100 %, a lost one 0 %."),
+            ),
+        ]  # fmt: skip
+
+    def __str__(self):
+        return self.name
+
+
+class LostReason(Record):
+    """Why deals are lost, in the tenant's own words."""
+
+    name = models.CharField(_("reason"), max_length=120)
+
+    data = Data(internal=["name"])
+    sync = Sync.PREMISES
+
+    class Meta:
+        verbose_name = _("reason of loss")
+        verbose_name_plural = _("reasons of loss")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"],
+                name="lost_reason_is_unique",
+                violation_error_message=_("This reason is there already."),
+            )
+        ]
+
+    def __str__(self):
+        return self.name
+
+
+class Deal(Record):
+    """A chance to sell something to a party."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("Open")
+        WON = "won", _("Won")
+        LOST = "lost", _("Lost")
+
+    number = models.CharField(_("number"), max_length=40, blank=True)
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    party = models.ForeignKey(
+        "party.Party", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("customer")
+    )
+    owner = models.ForeignKey(
+        "access.User", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("owner")
+    )
+    pipeline = models.ForeignKey(
+        Pipeline, models.PROTECT, related_name="deals", verbose_name=_("pipeline"), editable=False
+    )
+    stage = models.ForeignKey(Stage, models.PROTECT, related_name="deals", verbose_name=_("stage"), blank=True)
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.OPEN)
+    amount = MoneyField(_("amount"), default=0, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, default="PLN")
+    source = models.CharField(_("source"), max_length=80, blank=True)
+    engaged_on = models.DateField(_("engaged on"), null=True, blank=True)
+    closes_on = models.DateField(_("expected close"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+    lost_reason = models.ForeignKey(
+        LostReason, models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("why we lost it")
+    )
+    reopened_because = models.CharField(_("why it was reopened"), max_length=200, blank=True)
+    notes = models.TextField(_("notes"), blank=True)
+
+    data = Data(
+        internal=[
+            "number", "title", "party", "owner", "pipeline", "stage", "state", "amount", "currency", "source", "engaged_on", "closes_on", "closed_at",
+            "lost_reason",
+        ],
+        confidential="*",
+        keep="6 years after closed_at",
+        subject="party",
+    )  # fmt: skip
+    sync = Sync.MERGE
+
+    class Meta:
+        verbose_name = _("deal")
+        verbose_name_plural = _("deals")
+        indexes = [
+            models.Index(fields=["stage", "id"], name="deal_by_stage"),
+            models.Index(fields=["party"], name="deal_of_party"),
+            models.Index(fields=["owner", "id"], name="deal_of_owner"),
+            models.Index(fields=["closes_on"], name="deal_by_close"),
+            GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="deal_title_part"),
+        ]
+        constraints = [
+            Follows("state", {"open": ["won", "lost"], "won": ["open"], "lost": ["open"]}, start=["open", "won", "lost"], name="deal_follows_its_states"),
+            Frozen(
+                when=Q(state="won"), free=["state", "stage", "pipeline", "closed_at", "reopened_because", "owner"], name="deal_won_is_frozen",
+                says=_("A won deal can't be changed. Reopen it first."),
+            ),
+            Check(~Q(state="won") | Q(amount__gt=0), name="deal_won_has_amount", field="amount", says=_("Give the deal an amount before you win it.")),
+            Check(Q(amount__gte=0), name="deal_amount_is_not_negative", field="amount", says=_("An amount can't be negative.")),
+            Check(
+                Q(state="open", closed_at__isnull=True) | (~Q(state="open") & Q(closed_at__isnull=False)), name="deal_crm_3_closed_at",
+                says=_("A deal has a time of closing when it is won or lost, and only then."),
+            ),
+            models.UniqueConstraint(fields=["number"], name="deal_number_is_unique", violation_error_message=_("There is a deal with this number.")),
+            Rule(rules.NUMBER, name="deal_a_takes_a_number", on="INSERT", timing="BEFORE"),
+            Rule(
+                rules.STAGE, name="deal_b_stands_in_its_stage", on="INSERT OR UPDATE", timing="BEFORE",
+                says=_("The stage does not fit the state: an open deal stands in an open stage. Use win, lose or reopen."),
+            ),
+            Rule(rules.HISTORY, name="deal_keeps_its_stages", on="INSERT OR UPDATE OF stage_id", timing="AFTER"),
+        ]  # fmt: skip
+
+    def __str__(self):
+        return self.title or self.number
+
+    def prepare(self, actor, verb):
+        """A deal starts in the first open stage of the first pipeline, under its customer's name."""
+        if self.stage_id is None:
+            kind = self.state
+            stages = Stage.objects.filter(kind=kind).order_by("pipeline__position", "pipeline__name", "position")
+            first = stages.first()
+            if first is None:
+                raise Refused(
+                    _now("There is no pipeline with a stage for this deal. Add one in the settings."),
+                    fields={"stage": [_now("There is no stage.")]},
+                )
+            self.stage = first
+        self.pipeline_id = self.stage.pipeline_id
+        if self.state != self.State.OPEN and self.closed_at is None:
+            self.closed_at = timezone.now()
+        if not self.title and verb == "add":
+            self.title = (self.party.name if self.party_id else "") or self.number
+
+    def settled(self, actor, verb, changed):
+        """What the database filled in."""
+        if not self.number or verb in ("add", "change"):
+            self.refresh_from_db(fields=["number", "amount", "title"])
+
+    def _move(self, kind: str) -> None:
+        stage = self.stage.pipeline.stages.filter(kind=kind).order_by("position").first()
+        if stage is None:
+            raise Refused(
+                _now("The pipeline “{name}” has no stage for this.").format(name=self.stage.pipeline),
+                fields={"stage": [_now("There is no stage.")]},
+            )
+        self.stage = stage
+
+    @verb(to=State.WON, label=_("Win"), icon="trophy", tone="success")
+    def win(self):
+        """Close the deal: the customer buys."""
+        self._move("won")
+        self.closed_at = timezone.now()
+        self.lost_reason = None
+
+    @verb(to=State.LOST, label=_("Lose"), asks=["lost_reason"], takes=["notes"], icon="thumbs-down", tone="danger")
+    def lose(self):
+        """Close the deal: the customer does not buy."""
+        self._move("lost")
+        self.closed_at = timezone.now()
+
+    @verb(to=State.OPEN, label=_("Reopen"), asks=["reopened_because"], icon="rotate-ccw")
+    def reopen(self):
+        """Work on the deal again, from the first open stage."""
+        self._move("open")
+        self.closed_at = None
+        self.lost_reason = None
+
+
+class DealLine(Record):
+    """One product of a deal. ``discount`` is in percent; ``net`` is rounded half up to 2 decimals."""
+
+    deal = models.ForeignKey(Deal, models.PROTECT, related_name="lines", verbose_name=_("deal"))
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    product = models.ForeignKey(
+        "catalog.Product", models.PROTECT, null=True, blank=True, related_name="deal_lines", verbose_name=_("product")
+    )
+    description = models.CharField(_("description"), max_length=300, blank=True)
+    quantity = QuantityField(_("quantity"), default=1)
+    price = PriceField(_("unit price"), blank=True)
+    discount = models.DecimalField(_("discount (%)"), max_digits=5, decimal_places=2, default=0)
+    net = MoneyField(_("net"), default=0, editable=False)
+
+    data = Data(internal=["deal", "position", "product", "description", "quantity", "price", "discount", "net"])
+    sync = Sync.MERGE
+
+    class Meta:
+        verbose_name = _("line")
+        verbose_name_plural = _("lines")
+        ordering = ["position", "id"]
+        constraints = [
+            Check(
+                Q(quantity__gt=0),
+                name="deal_line_has_quantity",
+                field="quantity",
+                says=_("A quantity is greater than zero."),
+            ),
+            Check(
+                Q(price__gte=0),
+                name="deal_line_price_is_not_negative",
+                field="price",
+                says=_("A price can't be negative."),
+            ),
+            Check(
+                Q(discount__gte=0) & Q(discount__lte=100),
+                name="deal_line_discount_is_percent",
+                field="discount",
+                says=_("A discount is between 0 and 100 %."),
+            ),
+            Rule(rules.NET, name="deal_line_a_net", on="INSERT OR UPDATE", timing="BEFORE"),
+            Rule(rules.AMOUNT, name="deal_amount_is_its_lines", timing="AFTER"),
+            Frozen(
+                when=Q(state="won"),
+                with_parent="deal",
+                name="deal_line_won_is_frozen",
+                says=_("A won deal can't be changed. Reopen it first."),
+            ),
+        ]
+
+    def __str__(self):
+        return self.description or str(self.product or "")
+
+    def prepare(self, actor, verb):
+        """A line without a price takes the product's."""
+        if self.price is None:
+            self.price = self.product.list_price if self.product_id else 0
+
+
+class StageChange(Thing):
+    """A deal stood in a stage from ``entered_at`` to ``left_at`` (empty while it stands there); written by the database."""
+
+    deal = models.ForeignKey(Deal, models.CASCADE, related_name="stage_changes")
+    from_stage = models.ForeignKey(Stage, models.PROTECT, null=True, related_name="+")
+    stage = models.ForeignKey(Stage, models.PROTECT, related_name="+")
+    state = models.CharField(max_length=8)
+    entered_at = models.DateTimeField()
+    left_at = models.DateTimeField(null=True)
+    amount = MoneyField()
+    actor = models.CharField(max_length=80)
+
+    data = Data(internal=["deal", "from_stage", "stage", "state", "entered_at", "left_at", "amount", "actor"])
+    sync = Sync.APPEND
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"
+            ),
+            Check(Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")), name="stage_is_left_after_it_was_entered"),
+        ]

@@ -1,0 +1,1 @@
+"""Parties: people and organisations, entered once and used by every module."""

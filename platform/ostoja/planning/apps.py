@@ -1,0 +1,8 @@
+"""Planning as a Django app."""
+
+from django.apps import AppConfig
+
+
+class PlanningConfig(AppConfig):
+    name = "ostoja.planning"
+    label = "planning"

@@ -1,0 +1,29 @@
+"""How activities look."""
+
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from ostoja.kernel.registry import surface
+from ostoja.kernel.surfaces import ACTOR, Calendar, Panel, Surface
+
+from .models import Activity
+
+
+@surface(Activity)
+class ActivitySurface(Surface):
+    slug = "activities"
+    icon = "activity"
+    group = "crm"
+    order = 30
+    title = "subject"
+    subtitle = ["kind", "party"]
+    list = ["subject", "kind", "party", "deal", "at", "state", "owner"]
+    sort = ["-at"]
+    form = [("kind", "direction"), "subject", "body", ("at", "ends_at"), ("party", "deal"), ("owner", "participants")]
+    search = ["subject", "body"]
+    filters = ["kind", "state", "owner", "party", "deal", "at"]
+    calendar = Calendar("at", end="ends_at")
+    scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
+    panels = [Panel("attachments", _("Files"))]
+    history = ["state"]
+    badges = {"open": "blue", "done": "green", "cancelled": "neutral"}
