@@ -36,11 +36,12 @@ OWN = frozenset({"fields", "search", "sort", "limit", "cursor", "count"})
 
 @lru_cache(maxsize=1024)
 def _readable(entry: Entry, seen: tuple[str, ...]) -> dict[str, models.Field]:
-    return {name: entry.fields[name] for name in seen if values.is_shown(entry.fields[name])}
+    names = seen if "id" in seen else ("id", *seen)
+    return {name: entry.fields[name] for name in names if values.is_shown(entry.fields[name])}
 
 
 def readable(actor: Actor, entry: Entry) -> dict[str, models.Field]:
-    """The fields that the actor may read, by name."""
+    """The fields that the actor may read, by name; a record that may be seen has its id always."""
     return _readable(entry, visible_fields(actor, entry))
 
 
