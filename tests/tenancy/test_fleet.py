@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, connections
 
 from ostoja.jobs.models import Job
-from ostoja.tenancy import fleet, pool, template
+from ostoja.tenancy import finishing, fleet, pool, release, template
 from ostoja.tenancy.context import platform_context, schema_context, tenant_context
 from ostoja.tenancy.models import Template, Tenant
 from ostoja.testing.releases import anatomy, next_release
@@ -100,6 +100,21 @@ def test_recorded_sql_makes_every_tenant_the_same_as_a_new_one(tenants, tmp_path
             cursor.execute("SELECT title, place FROM jobs_job")
             assert cursor.fetchall() == [("job of 2", "here")]
         pool.drop(fresh)
+
+
+def test_what_finishes_a_schema_is_renewed_without_any_migration(tenants, monkeypatch):
+    added = 'CREATE OR REPLACE FUNCTION "finished_anew"() RETURNS int LANGUAGE sql AS $$ SELECT 7 $$'
+    monkeypatch.setattr(finishing, "_sources", [*finishing._sources, lambda: [added]])
+    release.fingerprint.cache_clear()
+    try:
+        outcome, _lines = run()
+        assert len(outcome.migrated) == 3
+        for tenant in tenants:
+            with tenant_context(tenant), connection.cursor() as cursor:
+                cursor.execute("SELECT finished_anew()")
+                assert cursor.fetchone() == (7,)
+    finally:
+        release.fingerprint.cache_clear()
 
 
 def test_only_the_first_tenant_of_a_state_needs_the_executor(tenants, tmp_path, monkeypatch):
@@ -224,7 +239,7 @@ def test_killed_anywhere_it_converges_when_run_again(lender, tmp_path, after):
         code = textwrap.dedent(KILLED).format(package=package)
         with subprocess.Popen(
             [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
             stdout=subprocess.PIPE,
             text=True,
         ) as process:

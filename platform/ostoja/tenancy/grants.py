@@ -37,10 +37,16 @@ def schema_sql(schema: str) -> list[str]:
     ]
 
 
-def public_sql(app: str) -> list[str]:
-    """Give the application's login role the rows of the shared tables; nobody else gets anything there."""
+def public_sql(app: str, owner: str) -> list[str]:
+    """Give the application's login role the rows of the shared tables; nobody else gets anything there.
+
+    Where one role is both, nothing can be kept from it.
+    """
+    nobody = ["REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC"]
+    if app == owner:
+        return nobody
     return [
-        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC",
+        *nobody,
         f'GRANT USAGE ON SCHEMA public TO "{app}"',
         f'GRANT {ROWS} ON ALL TABLES IN SCHEMA public TO "{app}"',
         f'REVOKE INSERT, UPDATE, DELETE ON public.platform_migration, public.tenancy_template FROM "{app}"',

@@ -82,6 +82,6 @@ def migrate(connection) -> list[tuple[str, str]]:
         shared = set(release.labels(public=True))
         executor.migrate([key for key in executor.loader.graph.leaf_nodes() if key[0] in shared])
         with connection.cursor() as cursor:
-            for statement in grants.public_sql(settings.DATABASES["default"]["USER"]):
+            for statement in grants.public_sql(settings.DATABASES["default"]["USER"], connection.settings_dict["USER"]):
                 cursor.execute(statement)
     return todo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from django.db import connections
+from django.db import DatabaseError, ProgrammingError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from ostoja.kernel.errors import OstojaError
@@ -21,6 +22,8 @@ from . import grants, release
 from .context import platform_context, schema_context
 from .finishing import finishing_sql
 from .models import Template
+
+log = logging.getLogger(__name__)
 
 PLACEHOLDER = "schema_of_the_tenant_stands_here"
 TOKENS = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|;|[^$'\";-]+|.", re.DOTALL)
@@ -109,7 +112,13 @@ def migrate_schema(connection) -> list[tuple[str, str]]:
     applied = run_migrations(connection)
     with connection.cursor() as cursor:
         for statement in finishing_sql():
-            cursor.execute(statement)
+            try:
+                cursor.execute(statement)
+            except ProgrammingError as error:
+                said = str(error).strip().splitlines()[0]
+                raise CannotBuildTemplate(
+                    f"The models and the migrations differ ({said}): run `ostoja manage makemigrations`."
+                ) from error
     return applied
 
 
@@ -150,7 +159,10 @@ def _small_database(owner, mark: str):
     try:
         with connections[alias].cursor() as cursor:
             for extension in extensions:
-                cursor.execute(f'CREATE EXTENSION IF NOT EXISTS "{extension}" SCHEMA public')
+                try:
+                    cursor.execute(f'CREATE EXTENSION IF NOT EXISTS "{extension}" SCHEMA public')
+                except DatabaseError as error:  # an administrator's own; what our tables need, a migration will miss
+                    log.info("The template is made without the extension %s: %s", extension, str(error).strip())
         yield alias
     finally:
         connections[alias].close()

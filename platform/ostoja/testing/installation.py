@@ -37,7 +37,11 @@ class TestInstallation:
         self.lender = None
 
     def declare(self) -> None:
-        """Make the declaration that the settings will read; nothing of the developer's own is read."""
+        """Make the declaration that the settings will read; nothing of the developer's own is read.
+
+        ``OSTOJA_TEST_EXTENSIONS`` names extensions that are loaded for this session.
+        """
+        extensions = os.environ.get("OSTOJA_TEST_EXTENSIONS", "")
         self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         for name in [n for n in os.environ if n.startswith("OSTOJA_")]:
             del os.environ[name]
@@ -49,6 +53,7 @@ class TestInstallation:
             "OSTOJA_DATABASE_URL": self.postgres.dsn(APP, self.database),
             "OSTOJA_DATABASE_OWNER_URL": self.postgres.dsn(OWNER, self.database),
             "OSTOJA_INSTALLATION_DEVELOPMENT": "true",
+            "OSTOJA_EXTENSIONS": extensions,
             "DJANGO_SETTINGS_MODULE": "ostoja.settings",
         }
 
@@ -84,6 +89,7 @@ class TestInstallation:
         for connection in connections.all(initialized_only=True):
             connection.close()
         with self._cluster.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [BASE_LOCK])
             _drop(cursor, self.database)
             _drop_orphaned_roles(cursor)
         self._cluster.close()

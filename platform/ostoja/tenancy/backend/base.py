@@ -70,6 +70,10 @@ class DatabaseWrapper(django_tenants_base.DatabaseWrapper):
         """The library calls this while it is built; the context variable alone decides."""
         self.search_path_set_schemas = None
 
+    def connect(self):
+        self._at = None
+        super().connect()
+
     def close(self):
         self._at = None
         super().close()
