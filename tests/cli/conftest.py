@@ -1,5 +1,6 @@
 """A home for a module's commands, and the command itself as another process."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -13,33 +14,49 @@ from ostoja.operations.embedded.broker import EmbeddedBroker
 from ostoja.operations.embedded.postgres import EmbeddedPostgres
 
 
+@pytest.fixture(scope="session")
+def environment_of():
+    """``environment_of(home)``: what a command in that home sees; nothing of the caller's own configuration."""
+
+    def environment(home: Path) -> dict[str, str]:
+        ours = {key: value for key, value in os.environ.items() if not key.startswith("OSTOJA_")}
+        return ours | {"OSTOJA_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def run(environment_of):
+    """``run(home, *words, OSTOJA_…=…)`` runs the command to its end."""
+
+    def run_in(home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "ostoja", *words], env=environment_of(home) | variables, cwd="/", stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+
+    return run_in
+
+
 @pytest.fixture
-def ostoja(tmp_path):
+def ostoja(tmp_path, run):
     """``ostoja(*words, OSTOJA_…=…)`` runs the command in an empty home of this test."""
-    return lambda *words, **variables: run(tmp_path / "home", *words, **variables)
+    return functools.partial(run, tmp_path / "home")
 
 
 @pytest.fixture(scope="module")
-def prepared():
-    """``prepared(*words)`` runs the command in a home that a module's tests share, migrated already."""
+def home():
+    """A home that a module's tests share."""
     directory = Path(tempfile.mkdtemp(prefix="ostoja-h-", dir="/tmp"))
     directory.chmod(0o755)
-    home = directory / "home"
-    with EmbeddedPostgres(home), EmbeddedBroker(home):  # the commands share them, as beside `ostoja up`
-        assert run(home, "fleet", "migrate", "--ready", "2").returncode == 0
-        yield lambda *words, **variables: run(home, *words, **variables)
+    yield directory / "home"
     shutil.rmtree(directory)
 
 
-def run(home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run ``ostoja`` with nothing of the caller's own configuration."""
-    return subprocess.run(
-        [sys.executable, "-m", "ostoja", *words], env=environment(home) | variables, cwd="/", stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=120, check=False,
-    )
-
-
-def environment(home: Path) -> dict[str, str]:
-    """The environment of a command in a home."""
-    ours = {key: value for key, value in os.environ.items() if not key.startswith("OSTOJA_")}
-    return ours | {"OSTOJA_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
+@pytest.fixture(scope="module")
+def prepared(home, run):
+    """``prepared(*words)`` runs the command in the module's home, which is migrated and whose services run."""
+    with EmbeddedPostgres(home), EmbeddedBroker(home):  # shared, as beside `ostoja up`
+        done = run(home, "fleet", "migrate", "--ready", "2")
+        assert done.returncode == 0, done.stderr
+        yield functools.partial(run, home)

@@ -331,22 +331,24 @@ from ostoja.operations.embedded.account import CannotStart
 from ostoja.operations.embedded.postgres import EmbeddedPostgres
 with EmbeddedPostgres(sys.argv[1]) as service:
     print(os.geteuid(), service.ready(), service.data.stat().st_uid)
-try:
-    EmbeddedPostgres(sys.argv[2]).start()
-except CannotStart as refusal:
-    print(refusal.message)
+for other in sys.argv[2:]:
+    try:
+        EmbeddedPostgres(other).start()
+    except CannotStart as refusal:
+        print(refusal.message)
 """
     roots = home.parent / "roots"
     (roots / "postgres").mkdir(parents=True)
+    EmbeddedPostgres(home.parent / "closed")._make_home()
     for directory in ("run", "logs"):
         (roots / directory).mkdir(mode=0o777)
         (roots / directory).chmod(0o777)
     done = subprocess.run(
-        [python, "-c", script, str(theirs / "home"), str(roots)], capture_output=True, text=True, check=False,
+        [python, "-c", script, str(theirs / "home"), str(roots), str(home.parent / "closed")], capture_output=True, text=True, check=False,
         user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/",
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stderr == ""
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     assert first == f"{nobody.pw_uid} True {nobody.pw_uid}"
-    assert "belongs to root and you are nobody" in second
+    assert "belongs to root and you are nobody" in second and "belongs to root and you are nobody" in third

@@ -42,7 +42,8 @@ def prepare_apart(report: Callable[[str], None], log: Path) -> dict[str, Any]:
         with log.open("rb") as written:
             written.seek(began)
             lines = written.read().decode(errors="replace").strip().splitlines() or ["it ended without a word."]
-        raise NotPrepared(f"The database could not be prepared: {lines[-1].removeprefix('ostoja: ')} More is in {log}.")
+        sentence = lines[-1].removeprefix("ostoja: ").rstrip(".")
+        raise NotPrepared(f"The installation could not be prepared: {sentence}. More is in {log}.")
     return facts
 
 
@@ -51,10 +52,13 @@ def prepare(report: Callable[[str], None]) -> dict[str, Any]:
     with opened() as declared:
         from ostoja.onboarding import private
         from ostoja.operations.database import prepare_external
+        from ostoja.operations.installation import reach_broker
         from ostoja.tenancy import fleet, install
 
         if declared.postgres is None:
             prepare_external(declared.owner_dsn, declared.app_dsn)
+        if declared.valkey is None:
+            reach_broker(declared.broker.url)
         install.prepare(report)
         behind = [head for head in fleet.status() if head.behind]
         return {

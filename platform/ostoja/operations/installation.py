@@ -39,6 +39,16 @@ def programs(host: str, port: int, web_processes: int, worker_processes: int) ->
     ]
 
 
+def reach_broker(url: str) -> None:
+    """See that somebody else's broker lets us in. Raises CannotRun."""
+    import redis
+
+    try:
+        redis.from_url(url, socket_connect_timeout=5, socket_timeout=5).ping()
+    except (redis.RedisError, OSError) as error:
+        raise CannotRun(f"The broker does not let us in ({' '.join(str(error).split())}): mend broker.url.") from error
+
+
 @contextmanager
 def only_one(home: Path, port: int) -> Iterator[None]:
     """Hold the home for the block, for a web server on that port. Raises CannotRun if another ``ostoja up`` holds it."""

@@ -42,8 +42,8 @@ class Account:
         if os.geteuid() != 0:
             if owner and owner.st_uid != os.geteuid():
                 raise CannotStart(
-                    f"{data} belongs to {_name(owner.st_uid)} and you are {_name(os.geteuid())}: "
-                    f"run ostoja as root or as {_name(owner.st_uid)}, or choose another OSTOJA_HOME."
+                    f"{data} belongs to {name_of(owner.st_uid)} and you are {name_of(os.geteuid())}: "
+                    f"run ostoja as root or as {name_of(owner.st_uid)}, or choose another OSTOJA_HOME."
                 )
             return cls(os.geteuid(), os.getegid())
         nobody = _nobody()
@@ -87,7 +87,7 @@ class Account:
             return programs
         copy = home / "programs" / name
         if not copy.exists():
-            building = copy.with_name(f"{name}.building")
+            building = copy.withname_of(f"{name}.building")
             shutil.rmtree(building, ignore_errors=True)
             building.parent.mkdir(mode=0o755, exist_ok=True)
             shutil.copytree(programs, building, symlinks=True, copy_function=_link_or_copy)
@@ -137,7 +137,8 @@ def _nobody() -> pwd.struct_passwd | None:
         return None
 
 
-def _name(uid: int) -> str:
+def name_of(uid: int) -> str:
+    """The name of an operating-system user."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -127,12 +127,20 @@ class EmbeddedPostgres(EmbeddedService):
         return command
 
     def ready(self) -> bool:
-        """The postmaster itself writes into its lock file when it accepts connections."""
+        """The postmaster itself writes into its lock file when it accepts connections; and it must be alive."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
+            if len(lines) < 8 or lines[7].strip() != "ready":
+                return False
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready"
+        try:
+            os.kill(int(lines[0]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
 
     def on_started(self) -> None:
         """Make the roles, the database and its extensions, or see that they are there."""

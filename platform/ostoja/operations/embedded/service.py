@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from ostoja.operations.embedded import keeper
-from ostoja.operations.embedded.account import Account, CannotStart
+from ostoja.operations.embedded.account import Account, CannotStart, name_of
 
 LEAST_FREE_BYTES = 500_000_000
 LONGEST_SOCKET_DIRECTORY = 85
@@ -129,6 +129,11 @@ class EmbeddedService:
             free = shutil.disk_usage(self.home).free
         except OSError as error:
             raise CannotStart(f"{self.home} can't be used as OSTOJA_HOME: {error.strerror}.") from error
+        if not os.access(self.run, os.R_OK | os.W_OK | os.X_OK):
+            raise CannotStart(
+                f"{self.home} belongs to {name_of(self.run.stat().st_uid)} and you are {name_of(os.geteuid())}: "
+                f"run ostoja as {name_of(self.run.stat().st_uid)}, or choose another OSTOJA_HOME."
+            )
         if free < LEAST_FREE_BYTES and not self.running():
             raise CannotStart(
                 f"Only {free // 1_000_000} MB are free on the disk of {self.home} and {self.title} needs "
