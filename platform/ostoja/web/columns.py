@@ -297,6 +297,9 @@ def row_of(columns: list[Column], record: models.Model, url: str) -> SafeString:
 
 
 def _lead_text(one: Column, record) -> SafeString:
+    if one.kind in ("person", "relation"):
+        other = getattr(record, one.field.name)
+        return conditional_escape(title_of(record if other is None else other))
     drawn = DRAW[one.kind](one, record) if one.kind in ("text", "number", "date", "choice", "money") else ""
     return drawn or conditional_escape(title_of(record))
 

@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from . import errors
-from .views import account, boards, development, lists, palette, records, work
+from .views import account, boards, development, lists, palette, records, settings, work
 
 SLUG = r"(?P<slug>[a-z][a-z0-9-]*)"
 KEY = r"(?P<pk>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -29,6 +29,19 @@ urlpatterns = [
     re_path(rf"^jobs/{KEY}/stop$", work.stop),
     re_path(rf"^jobs/{KEY}/dismiss$", work.dismiss),
     re_path(rf"^views/{KEY}/forget$", lists.forget_view),
+    path("settings", settings.start),
+    path("settings/company", settings.company),
+    path("settings/roles", settings.roles),
+    path("settings/roles/new", settings.new_role),
+    re_path(rf"^settings/roles/{KEY}$", settings.roles),
+    re_path(rf"^settings/roles/{KEY}/delete$", settings.delete_role),
+    path("settings/profile", settings.profile),
+    path("settings/devices", settings.devices),
+    path("settings/devices/end", settings.end_others),
+    re_path(rf"^settings/devices/{KEY}/end$", settings.end_device),
+    path("settings/tokens", settings.tokens),
+    path("settings/tokens/new", settings.new_token),
+    re_path(rf"^settings/tokens/{KEY}/revoke$", settings.revoke_token),
     path("development/mail", development.mail),
     path("development/mail/<str:key>", development.mail),
     re_path(rf"^{SLUG}$", lists.show),

@@ -20,7 +20,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.policy import explain, find, may, visible, writable_fields
-from ostoja.kernel.errors import NotFound, Refused
+from ostoja.gate import related as may_point_to
+from ostoja.kernel.errors import NotAllowed, NotFound
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
@@ -212,7 +213,7 @@ def move(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     to = request.POST.get("to", "")
     version = request.POST.get("version", "")
     version = int(version) if version.isdigit() and len(version) < 10 else None
-    verb = _verb_to(entry, to)
+    verb = _verb_to(request.actor, entry, record, to)
     if verb is not None and verb.asks:
         return _ask(request, entry, record, verb)
     if verb is not None:
@@ -222,16 +223,26 @@ def move(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     return _moved(request, entry, pk)
 
 
-def _verb_to(entry: Entry, state: str) -> Verb | None:
-    """The verb that leads to a lane, when the lanes are states."""
-    field = entry.surface.board.field
-    return next((v for v in entry.verbs.values() if v.to == state and v.field == field), None)
+def _verb_to(actor, entry: Entry, record, to: str) -> Verb | None:
+    """The verb that leads to a lane: when the lanes are states, or stand for one (a stage of the kind “won”)."""
+    field = entry.fields[entry.surface.board.field]
+    stands_for = {to}
+    if isinstance(field, models.ForeignKey):
+        lane = may_point_to(actor, field.related_model).filter(pk=parse_uuid(to)).first()
+        if lane is None:
+            raise NotFound(_("There is no such lane."))
+        stands_for = {str(getattr(lane, f.attname)) for f in field.related_model._meta.concrete_fields if f.choices}
+    for verb in entry.verbs.values():
+        by_state = verb.field == field.name or isinstance(field, models.ForeignKey)
+        if verb.to in stands_for and by_state and str(getattr(record, verb.field)) != verb.to:
+            return verb
+    return None
 
 
 def _ask(request: HttpRequest, entry: Entry, record, verb: Verb) -> HttpResponse:
     decision = explain(request.actor, record, verb.name)
     if not decision:
-        raise Refused(decision.reason)
+        raise NotAllowed(decision.reason)
     form = forms.verb_form(request.actor, entry, record, verb)
     return render(request, "ostoja/records/verb_dialog.html", {
         "form": form, "title": f"{verb.label}: {title_of(record)}", "words": verb.confirm, "submit": verb.label, "icon_name": verb.icon,

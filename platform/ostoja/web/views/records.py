@@ -14,6 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 from ostoja import gate
 from ostoja.access.models import User
 from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
+from ostoja.documents.models import Attachment
+from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.kernel.registry import Entry
@@ -26,13 +28,16 @@ from ..columns import (
     entry_of,
     joined,
     label_of,
+    may_see,
     row_of,
     title_field,
     title_of,
+    tone_of,
     tone_of_related,
 )
 from ..inside import is_htmx, must, of_object
 from ..story import story
+from .files import attached
 from .lists import about, subtitle
 
 SIDE_ROWS = 8
@@ -67,7 +72,7 @@ def panels(actor, entry: Entry) -> list[Panel]:
         related = entry_of(relation.related_model) if relation is not None else None
         if related is None or not may(actor, related, "view"):
             continue
-        part = related.surface.inside == relation.field.name
+        part = related.surface.inside == relation.field.name and declared.related not in entry.surface.lines
         names = declared.columns or tuple(n for n in related.surface.list if n != relation.field.name)
         label = str(capfirst(declared.label)) if declared.label else label_of(related)
         made.append(Panel(declared.related, label, related, relation.field.name, part, names))
@@ -89,14 +94,14 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     current = wanted if wanted in names else names[0]
     url = places.record_of(entry, pk)
     tab = next((p for p in tabs if p.name == current), None)
-    context = _history(actor, entry, record) if tab is None else _related(request, tab, record)
+    context = _content(request, entry, tab, record)
     only_tab = request.headers.get("HX-Target", "").endswith("#record-tabs")
     view = {
         "id": record.pk, "title": title_of(record), "version": record.version,
         "created": record.created_at, "updated": record.updated_at,
         "tabs": [{"name": p.name, "label": p.label, "url": f"{url}?tab={p.name}", "current": p.name == current} for p in tabs]
         + [{"name": "history", "label": _("History"), "url": f"{url}?tab=history", "current": current == "history"}],
-        "tab": {"name": current, "template": "ostoja/records/tab_related.html" if tab else "ostoja/records/tab_history.html"},
+        "tab": {"name": current, "template": context["template"]},
     }
     if not only_tab:
         view |= _details(actor, entry, record, shown) | {
@@ -190,13 +195,14 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     """The rows of a panel's tab."""
     actor = request.actor
     shown = columns(actor, panel.entry, panel.names)
-    order = panel.entry.surface.sort or ("-pk",)
+    order = (*panel.entry.surface.sort, "-pk")
     rows = list(panel.rows(actor, record).select_related(*joined(shown)).order_by(*order)[: TAB_ROWS + 1])
-    add = may(actor, panel.entry, "add") and panel.entry.surface.form
+    line = panel.entry.surface.inside == panel.link
+    add = may(actor, panel.entry, "add") and panel.entry.surface.form and not line
     here = request.path + f"?tab={panel.name}"
     made = []
     for row in rows[:TAB_ROWS]:
-        url = places.record_of(panel.entry, row.pk)
+        url = places.record_of(panel.entry, row.pk) if not line else places.record_of(registry.of(type(record)), record.pk, "edit")
         made.append({"url": url, "cells": row_of(shown, row, url)})
     filtered = panel.link in panel.entry.surface.filters
     return {
@@ -207,8 +213,80 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     }
 
 
-def _history(actor, entry: Entry, record) -> dict:
-    return {"timeline": story(actor, entry, record), "timeline_empty": _("Changes show up here as they happen.")}
+def _content(request: HttpRequest, entry: Entry, tab: Panel | None, record) -> dict:
+    """What the open tab shows, and the template that shows it."""
+    if tab is None:
+        told = story(request.actor, entry, record)
+        return {
+            "template": "ostoja/records/tab_history.html", "timeline": told, "timeline_empty": _("Changes show up here as they happen."),
+        }
+    if tab.entry.surface.timeline is not None:
+        return {"template": "ostoja/records/tab_activity.html"} | _timeline(request, tab, record)
+    if tab.entry.model is Attachment:
+        return {"template": "ostoja/records/tab_files.html"} | attached(request, entry, tab, record)
+    return {"template": "ostoja/records/tab_related.html"} | _related(request, tab, record)
+
+
+def _timeline(request: HttpRequest, panel: Panel, record) -> dict:
+    """Related records told as a story, and a place to write the next one."""
+    actor, part = request.actor, panel.entry
+    declared = part.surface.timeline
+    seen = {n for n in (declared.at, declared.title, declared.text, declared.kind, "owner") if n and may_see(actor, part, n)}
+    people = ("owner",) if "owner" in seen else ()
+    rows = panel.rows(actor, record).select_related(*people).order_by(f"-{declared.at}", "-pk")[:TAB_ROWS]
+    kind = part.fields[declared.kind] if declared.kind in seen else None
+    labels = dict(kind.flatchoices) if kind is not None else {}
+    told = []
+    for row in rows:
+        value = getattr(row, declared.kind) if kind is not None else ""
+        title = getattr(row, declared.title) if declared.title in seen else ""
+        who = str(row.owner) if people and row.owner_id else ""
+        badge = next((f for f in part.fields.values() if f.choices and str(getattr(row, f.attname)) in part.surface.badges), None)
+        state = str(getattr(row, f"get_{badge.name}_display")()) if badge is not None else ""
+        told.append({
+            "at": getattr(row, declared.at), "icon": declared.icons.get(value, part.surface.icon),
+            "tone": tone_of(part, getattr(row, badge.attname)) if badge is not None else "blue",
+            "title": title or str(labels.get(value, part.model._meta.verbose_name)), "url": places.record_of(part, row.pk),
+            "note": " · ".join(w for w in (str(labels.get(value, "")) if title else "", who, state) if w),
+            "text": getattr(row, declared.text) if declared.text in seen else "",
+        })
+    writes = may(actor, part, "add") and {declared.title, declared.text} <= set(writable_fields(actor, part))
+    here = f"{request.path}?tab={panel.name}"
+    composer = {
+        "url": places.part_of(part, "write", {panel.link: record.pk, "next": here}),
+        "kinds": [(v, label, declared.icons.get(v, part.surface.icon)) for v, label in labels.items()],
+    }
+    return {
+        "timeline": told, "timeline_empty": _("Write down the first call, meeting or note above.") if writes else "",
+        "composer": composer if writes else None,
+    }
+
+
+@require_POST
+@of_object
+def write(request: HttpRequest, entry: Entry) -> HttpResponse:
+    """Add an entry to a timeline from the few words typed on a card: the first line is its headline."""
+    declared = entry.surface.timeline
+    if declared is None:
+        raise NotFound(_("There is no timeline here."))
+    must(entry, request.actor, "add")
+    words = request.POST.get("text", "").strip()
+    first, _newline, rest = words.partition("\n")
+    longest = entry.fields[declared.title].max_length or 200
+    if len(first) > longest:
+        first, rest = first[: longest - 1] + "…", words
+    data = {declared.title: first.strip(), declared.text: rest.strip()}
+    if declared.kind and request.POST.get("kind"):
+        data[declared.kind] = request.POST["kind"]
+    for name in writable_fields(request.actor, entry):
+        if name in request.GET:
+            data[name] = request.GET[name]
+    url = places.come_back(request, places.list_of(entry))
+    try:
+        gate.perform(request.actor, entry.model, "add", data)
+    except Refused as error:
+        return says.say(HttpResponseRedirect(url), error.message, "red")
+    return HttpResponseRedirect(url)
 
 
 def _more(actor, entry: Entry, record) -> list[dict]:
