@@ -87,7 +87,7 @@ class Account:
             return programs
         copy = home / "programs" / name
         if not copy.exists():
-            building = copy.withname_of(f"{name}.building")
+            building = copy.with_name(f"{name}.building")
             shutil.rmtree(building, ignore_errors=True)
             building.parent.mkdir(mode=0o755, exist_ok=True)
             shutil.copytree(programs, building, symlinks=True, copy_function=_link_or_copy)
