@@ -570,7 +570,7 @@ class Many:
     def _fresh(self, data: dict) -> tuple[Record, list[tuple[Entry, Record]]]:
         lines = _take_lines(self.entry, data) or {}
         _defaults(self.actor, self.entry.model(), data)
-        record = self._bound(self.entry, self.names, data)
+        record = self._bound(self.entry, self.names, data, with_lines=bool(lines))
         record.prepare(self.actor, "add")
         children = []
         for name, rows in lines.items():
@@ -589,10 +589,12 @@ class Many:
                 children.append((part, child))
         return record, children
 
-    def _bound(self, entry: Entry, names: Sequence[str], data: dict, given: Mapping | None = None) -> Record:
+    def _bound(
+        self, entry: Entry, names: Sequence[str], data: dict, given: Mapping | None = None, *, with_lines: bool = False
+    ) -> Record:
         _known(entry, data, names)
         record = entry.model(**(given or {}))
-        self._fill(entry, record, data, _with_required(entry, names, data))
+        self._fill(entry, record, data, _with_required(entry, names, data), with_lines)
         return record
 
     def _changed(self, record: Record, data: dict) -> None:
@@ -609,7 +611,9 @@ class Many:
             _still_mine(self.actor, self.entry, record)
         record.settled(self.actor, "change", changed)
 
-    def _fill(self, entry: Entry, record: Record, data: Mapping, chosen: tuple[str, ...]) -> None:
+    def _fill(
+        self, entry: Entry, record: Record, data: Mapping, chosen: tuple[str, ...], with_lines: bool = False
+    ) -> None:
         """Pass the data through a form that is kept for all rows."""
         form = self._forms.get((entry, chosen))
         if form is None:
@@ -618,6 +622,7 @@ class Many:
             )
             form.in_bulk = True
             self._forms[(entry, chosen)] = form
+        form.with_lines = with_lines
         form.again(_plain(data), record)
         if not form.is_valid():
             raise refused_by(form)
@@ -644,4 +649,4 @@ class Many:
         if inside != len(records):
             raise NotAllowed(_("Your role does not include adding records outside of your scope."))
         for record in records:
-            record.settled(self.actor, "add", frozenset())
+            record.settled(self.actor, "import" if self.history else "add", frozenset())

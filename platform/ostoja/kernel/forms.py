@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import models
 from django.db.models.constraints import UniqueConstraint
 from django.forms.models import construct_instance
@@ -67,6 +68,7 @@ class RecordForm(forms.ModelForm):
     """Binds data to one record. ``related(model)`` gives the records that may be pointed to."""
 
     in_bulk = False
+    with_lines = False
 
     def __init__(
         self, data=None, *, instance=None, related: Callable | None = None, asks: Iterable[str] = (), initial=None
@@ -86,17 +88,28 @@ class RecordForm(forms.ModelForm):
         self._errors = None
         return self
 
+    def add_error(self, field, error):
+        """Like Django's, but a rule may also speak of a field that is not in this form."""
+        if field is None and hasattr(error, "error_dict"):
+            for name, messages in error.error_dict.items():
+                self.add_error(None if name == NON_FIELD_ERRORS else name, messages)
+        elif field is None or field in self.fields:
+            super().add_error(field, error)
+        else:
+            self._errors.setdefault(field, self.error_class()).extend(forms.ValidationError(error).error_list)
+
     def _post_clean(self):
         if not self.in_bulk:
             return super()._post_clean()
-        # In bulk only what needs no query is asked here; the insert itself tells the rest.
+        # In bulk only what needs no query is asked here; the insert itself tells the rest. What follows from the lines
+        # (an amount) is not known yet, so that rules on a record with lines are left to the database.
         exclude = self._get_validation_exclusions()
         try:
             self.instance = construct_instance(self, self.instance, self._meta.fields)
             self.instance.clean_fields(exclude=exclude)
             self.instance.clean()
             for constraint in self.instance._meta.constraints:
-                if isinstance(constraint, Check):
+                if isinstance(constraint, Check) and not self.with_lines:
                     constraint.validate(type(self.instance), self.instance)
         except forms.ValidationError as error:
             self._update_errors(error)

@@ -169,10 +169,14 @@ class Deal(Record):
                 says=_("A deal has a time of closing when it is won or lost, and only then."),
             ),
             models.UniqueConstraint(fields=["number"], name="deal_number_is_unique", violation_error_message=_("There is a deal with this number.")),
-            Rule(rules.NUMBER, name="deal_a_takes_a_number", on="INSERT", timing="BEFORE"),
+            Rule(rules.NUMBER, name="deal_takes_a_number", on="INSERT", timing="BEFORE"),
             Rule(
-                rules.STAGE, name="deal_b_stands_in_its_stage", on="INSERT OR UPDATE", timing="BEFORE",
+                rules.STAGE, name="deals_stand_in_their_stage", on="INSERT OR UPDATE", timing="BEFORE",
                 says=_("The stage does not fit the state: an open deal stands in an open stage. Use win, lose or reopen."),
+            ),
+            Rule(
+                rules.TOTAL, name="deals_amount_is_of_their_lines", on="UPDATE OF amount", timing="BEFORE",
+                says=_("The amount of this deal is the sum of its lines. Change the lines."),
             ),
             Rule(rules.HISTORY, name="deal_keeps_its_stages", on="INSERT OR UPDATE OF stage_id", timing="AFTER"),
         ]  # fmt: skip
@@ -199,8 +203,8 @@ class Deal(Record):
             self.title = (self.party.name if self.party_id else "") or self.number
 
     def settled(self, actor, verb, changed):
-        """What the database filled in."""
-        if not self.number or verb in ("add", "change"):
+        """What the database filled in; an import does not ask back."""
+        if verb in ("add", "change"):
             self.refresh_from_db(fields=["number", "amount", "title"])
 
     def _move(self, kind: str) -> None:

@@ -22,8 +22,22 @@ BEGIN
   IF kind_of_stage IS DISTINCT FROM NEW.state THEN {refuse} END IF;
   IF NEW.state = 'open' THEN NEW.closed_at := NULL;
   ELSIF NEW.closed_at IS NULL THEN NEW.closed_at := now(); END IF;
-  SELECT sum(l.net) INTO total FROM sales_dealline l WHERE l.deal_id = NEW.id;
-  IF total IS NOT NULL THEN NEW.amount := total; END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT sum(l.net) INTO total FROM sales_dealline l WHERE l.deal_id = NEW.id;
+    IF total IS NOT NULL THEN NEW.amount := total; END IF;
+  END IF;
+END;
+RETURN NEW;
+"""
+
+# CRM-2: where there are lines, no other amount can be typed.
+TOTAL = """
+DECLARE total numeric;
+BEGIN
+  IF NEW.amount IS DISTINCT FROM OLD.amount THEN
+    SELECT sum(l.net) INTO total FROM sales_dealline l WHERE l.deal_id = NEW.id;
+    IF total IS NOT NULL AND NEW.amount <> total THEN {refuse} END IF;
+  END IF;
 END;
 RETURN NEW;
 """
