@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -84,11 +82,7 @@ def invite(
     """
     if not may(actor, Invitation, "add"):
         raise NotAllowed(_("Your role does not include inviting people."))
-    email = str(email or "").strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise Refused(_("This is no e-mail address."), fields={"email": [_("This is no e-mail address.")]}) from error
+    email = signin.proper_address(email)
     roles = _roles(actor, role_codes)
     known = User.objects.filter(email=email).first()
     if known is not None:

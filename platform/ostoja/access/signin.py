@@ -186,11 +186,7 @@ def change_email(actor: Actor, password: str, email: str) -> None:
     """
     user = _myself(actor)
     confirm_password(user, password, field="password")
-    email = _address(email)
-    try:
-        validate_email(email)
-    except ValidationError as error:
-        raise Refused(_("This is no e-mail address."), fields={"email": [_("This is no e-mail address.")]}) from error
+    email = proper_address(email)
     if email == user.email or User.objects.filter(email=email).exists():
         return
     link = links.url_of("confirm", links.make("confirm", [str(user.pk), email, _fingerprint(user)]))
@@ -250,6 +246,19 @@ def _myself(actor: Actor) -> User:
 
 def _about(user: User) -> list[str]:
     return [user.email, user.name, current_tenant().name, current_tenant().slug]
+
+
+def proper_address(email: object) -> str:
+    """An e-mail address in lower case. Raises Refused (``email``) for what is none."""
+    written = str(email or "").strip().lower()
+    try:
+        validate_email(written)
+        if len(written) > 254:
+            raise ValidationError("too long")
+    except ValidationError as error:
+        message = _("This is no e-mail address.")
+        raise Refused(message, fields={"email": [message]}) from error
+    return written
 
 
 def _address(email: object) -> str:

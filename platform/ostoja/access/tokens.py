@@ -7,6 +7,7 @@ include. A scope is ``object:verb`` (``sales.deal:view``) with ``*`` for either.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import secrets
 import string
@@ -27,7 +28,7 @@ from ostoja.kernel.ids import parse_uuid, uuid7
 from ostoja.tenancy.context import current_tenant
 
 from . import remembered
-from .actor_of import build, person_of
+from .actor_of import actor_of, build, person_of
 from .models import ApiToken, User
 from .policy import editing_verbs, scope_of
 
@@ -60,15 +61,13 @@ def issue(
     """Make a token of ``user`` and return it with its secret, which is shown this once and never again.
 
     One makes tokens for oneself; only an owner (or the installation) for others. The scopes must be of objects and verbs
-    that exist and that the user may do; ``*`` stands for all that they may do. ``expires_at`` is an aware time, None for a
+    that exist and that the user may do; ``*`` stands for all that they may do, ``sales.deal`` for all verbs of a deal. ``expires_at`` is an aware time, None for a
     token that does not expire. Raises NotAllowed, Refused by field (``name``, ``scopes``, ``expires_at``).
     """
     if actor.limits is not None:
         raise NotAllowed(_("A token can't make tokens. Sign in and make it in your settings."))
     if user.pk != actor.user_id and not actor.superuser:
         raise NotAllowed(_("You can make tokens for yourself only."))
-    from .actor_of import actor_of
-
     theirs = actor if user.pk == actor.user_id else actor_of(user)
     name = str(name or "").strip()
     errors: dict[str, list[str]] = {}
@@ -101,7 +100,8 @@ def check_scopes(actor: Actor, scopes: Iterable[str], errors: dict[str, list[str
     What is wrong goes into ``errors["scopes"]``, or raises Refused when ``errors`` is None.
     """
     wrong: list[str] = []
-    chosen = tuple(dict.fromkeys(str(s).strip() for s in ([scopes] if isinstance(scopes, str) else scopes)))
+    written = [str(s).strip() for s in ([scopes] if isinstance(scopes, str) else scopes)]
+    chosen = tuple(dict.fromkeys(s if ":" in s or not s else f"{s}:*" for s in written))
     if not chosen:
         wrong.append(_("Choose at least one scope, for example “*:view”."))
     if len(chosen) > MOST_SCOPES:
@@ -157,8 +157,6 @@ def find(secret: str) -> Actor | None:
     if found is None:
         return None
     (token_id, scopes, expires_at), user, roles, departments = found
-    import json
-
     actor = build(user, roles, departments, kind="token", id=token_id, limits=tuple(json.loads(scopes)))
     seconds = (expires_at - now).total_seconds() if expires_at else None
     remembered.put(key, actor, generation, seconds)
