@@ -8,7 +8,7 @@ import uuid
 import zlib
 from datetime import timedelta
 
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone, translation
 
@@ -45,9 +45,29 @@ class Run:
         if total is not None:
             changes["total"] = total
         if cursor is not None:
-            changes["cursor"] = self.cursor = cursor
+            changes |= {"cursor": cursor, "attempts": 1}  # it got further: no poison, whatever stops it next
+            self.cursor = cursor
         Job.objects.filter(pk=self.job.pk).update(**changes)
         if Job.objects.filter(pk=self.job.pk, cancel_requested=True).exists():
+            raise Cancelled
+
+    def show(self, done: int, total: int | None = None, message: str = "") -> None:
+        """Show how far it is at once, also from within a transaction that is rolled back later.
+
+        Raises Cancelled when somebody asked for it.
+        """
+        apart = connections.create_connection(DEFAULT_DB_ALIAS)
+        try:
+            with apart.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE jobs_job SET done = %s, total = coalesce(%s, total), message = %s WHERE id = %s "
+                    "RETURNING cancel_requested",
+                    [done, total, message[:300], self.job.pk],
+                )
+                row = cursor.fetchone()
+        finally:
+            apart.close()
+        if row and row[0]:
             raise Cancelled
 
     def result(self, **values) -> None:
@@ -85,6 +105,9 @@ def _claimed(job_id) -> bool:
     job = Job.objects.get(pk=job_id)
     run_handler = HANDLERS.get(job.kind)
     if run_handler is None or job.attempts > MAX_ATTEMPTS:
+        gave_up = getattr(run_handler, "gave_up", None)
+        if gave_up is not None:
+            gave_up(job)
         _end(
             job,
             "parked",
