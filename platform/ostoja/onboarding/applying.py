@@ -138,9 +138,10 @@ def _present(entry: Entry) -> dict[tuple, Record]:
     """The records that are there, by their natural key."""
     if not entry.surface.natural_key:
         return {}
+    relations = [name for name in entry.surface.natural_key if target_of(entry.fields.get(name))]
     return {
         tuple(_plain(_reach(record, path)) for path in entry.surface.natural_key): record
-        for record in entry.model._default_manager.all()
+        for record in entry.model._default_manager.select_related(*relations)
     }
 
 

@@ -3,7 +3,8 @@
 ``tenants/blueprints/<name>/blueprint.toml`` says what it is; every other file is named after the address of an object
 (``roles.toml``, ``units.csv``, ``pipelines.toml``) and holds its rows, each under a key that other rows point to.
 Words are given in every language (``name`` and ``name.pl`` in CSV, ``{ en = "…", pl = "…" }`` in TOML). ``samples/`` holds
-rows in the same form that a tenant may add and remove again in one go. ``extends`` takes another blueprint's rows first.
+rows in the same form that a tenant may add and remove again in one go. ``extends`` takes another blueprint's rows (not its
+samples) first, ``without`` leaves some of them out.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Row:
     """One record of a blueprint; ``values`` as written, words by language; ``place`` is where it stands."""
 
     key: str
-    values: Mapping[str, Any]
+    values: dict[str, Any]
     place: str
 
     def over(self, below: Row) -> Row:
@@ -139,12 +140,23 @@ def load(root: Path, name: str, above: tuple[str, ...] = ()) -> Blueprint:
     if below is not None:
         head = {**below.head, "without": [], **head}
         tables = _over(tables, below.tables)
-        samples = _over(samples, below.samples)
     for dropped in head.get("without", []):
         slug, _dot, key = str(dropped).partition(".")
-        if not (tables.get(slug, {}).pop(key, None) or samples.get(slug, {}).pop(key, None)):
+        if not _drop(tables, slug, key):
             raise BlueprintBroken(f"{name}/blueprint.toml: without names “{dropped}”, which is not there anyway.")
     return Blueprint(name, head, tables, samples, extends=head.get("extends") or "")
+
+
+def _drop(tables: Tables, slug: str, key: str) -> bool:
+    """Take a row out, with the rows that are its parts; answers whether it was there."""
+    if tables.get(slug, {}).pop(key, None) is None:
+        return False
+    entry = registry.by_slug(slug)
+    for part in parts_of(entry) if entry else ():
+        for row in list(tables.get(part.slug, {}).values()):
+            if row.values.get(part.surface.inside) == key:
+                _drop(tables, part.slug, row.key)
+    return True
 
 
 def _over(tables: Tables, below: Tables) -> Tables:
@@ -187,7 +199,39 @@ def _tables(folder: Path) -> Tables:
             raise BlueprintBroken(f"{_place(file)}: {file.stem} stands in two files; put it into one.")
         rows = _toml_rows(file) if file.suffix == ".toml" else _csv_rows(file)
         tables[file.stem] = _by_key(rows)
+    for slug in list(tables):
+        _spread(tables, slug)
     return tables
+
+
+def _spread(tables: Tables, slug: str) -> None:
+    """Parts that are written inside their record (``stages = […]``) become rows of their own object, in this order."""
+    entry = registry.by_slug(slug)
+    if entry is None:
+        return
+    for part, relation in parts_of(entry).items():
+        place_of_part = "position" in part.fields
+        for row in tables[slug].values():
+            for number, values in enumerate(row.values.pop(relation, ()), 1):
+                key = f"{row.key}.{values.get('key', number)}"
+                values = {part.surface.inside: row.key, **{k: v for k, v in values.items() if k != "key"}}
+                if place_of_part:
+                    values.setdefault("position", number * 10)
+                rows = tables.setdefault(part.slug, {})
+                if key in rows:
+                    raise BlueprintBroken(f"{row.place}: {relation} has the key “{key}” twice.")
+                rows[key] = Row(key, values, f"{row.place} {relation} {number}")
+
+
+def parts_of(entry: Entry) -> dict[Entry, str]:
+    """Objects that are parts of this one and are not edited as its lines, with the name of the relation to them."""
+    found = {}
+    for part in registry.entries():
+        if part.parent is entry:
+            relation = part.fields[part.surface.inside].remote_field.get_accessor_name()
+            if relation not in entry.lines:
+                found[part] = relation
+    return found
 
 
 def _by_key(rows: Iterable[Row]) -> dict[str, Row]:
@@ -346,9 +390,8 @@ def _check_head(blueprint: Blueprint) -> Iterator[str]:
             yield f'{place}: {name} must be given in all languages: {{ en = "…", pl = "…" }}.'
         else:
             yield from _check_words(head[name], name, place)
-    for language in languages():
-        if not re.fullmatch(r"[A-Z]{3}", str(blueprint.currency(language))):
-            yield f"{place}: currency must be three capital letters, or one such per language."
+    if not all(re.fullmatch(r"[A-Z]{3}", str(blueprint.currency(language))) for language in languages()):
+        yield f"{place}: currency must be three capital letters, or one such per language."
     if blueprint.timezone not in available_timezones():
         yield f"{place}: “{blueprint.timezone}” is no time zone."
     if blueprint.owner_role and blueprint.owner_role not in blueprint.tables.get("roles", {}):
