@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.headerregistry import Address
 from email.utils import parseaddr, parsedate_to_datetime
@@ -194,7 +194,7 @@ def _read(path: Path) -> Letter:
         subject=str(message["Subject"] or ""),
         text=plain.get_content() if plain else "",
         html=rich.get_content() if rich else "",
-        at=parsedate_to_datetime(str(message["Date"])) if message["Date"] else None,
+        at=parsedate_to_datetime(str(message["Date"])).replace(tzinfo=UTC) if message["Date"] else None,
         tenant=str(message["X-Ostoja-Tenant"] or ""),
     )
 
