@@ -21,6 +21,7 @@ from .problems import BadRequest, WrongMethod, WrongType, problem, understood
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 JSON = "application/json"
+NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
 def endpoint(*, open_to_all: bool = False, files: bool = False, **methods: Callable) -> Callable:
@@ -40,6 +41,8 @@ def endpoint(*, open_to_all: bool = False, files: bool = False, **methods: Calla
             response = problem(understood(error))
         response["Cache-Control"] = "private, no-store"
         response["Vary"] = "Authorization, Cookie, Accept-Language"
+        if not response["Content-Type"].startswith("text/html"):
+            response["Content-Security-Policy"] = NO_PAGE
         return response
 
     def _answered(request: HttpRequest, where: Mapping) -> HttpResponse:

@@ -8,7 +8,7 @@ from .pages import nothing
 
 SLUG, KEY, WORD = r"(?P<slug>[a-z][a-z0-9-]*)", r"(?P<key>[^/]+)", r"(?P<verb>[a-z][a-z0-9_]*)"
 RESERVED_SLUGS = frozenset({"docs", "jobs", "me", "openapi"})
-RESERVED_WORDS = frozenset({"aggregate", "bulk", "history", "cancel", "content"})
+RESERVED_WORDS = frozenset({"aggregate", "bulk", "history", "content"})
 
 app_name = "api"
 urlpatterns = [
