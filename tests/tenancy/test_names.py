@@ -11,7 +11,7 @@ from ostoja.tenancy.context import platform_context
 from ostoja.tenancy.models import HeldName
 
 
-@pytest.mark.parametrize("text", ["acme", "Acme ", "north-wind", "3m-polska", "a1b", "x" * 40, "ACME\n"])
+@pytest.mark.parametrize("text", ["acme", "demo", "Acme ", "north-wind", "3m-polska", "a1b", "x" * 40, "ACME\n"])
 def test_a_good_address_is_tidied_and_accepted(platform, text):
     assert names.checked(text) == text.strip().lower()
 

@@ -74,7 +74,6 @@ DIGITS = str.maketrans(
         "8": "b",
         "9": "g",
         "i": "l",
-        "j": "l",
     }
 )
 

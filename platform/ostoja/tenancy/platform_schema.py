@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.apps.registry import Apps
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -77,7 +77,7 @@ def migrate(connection) -> list[tuple[str, str]]:
     todo = pending(connection)
     if not todo:
         return []
-    with platform_context():
+    with platform_context(), transaction.atomic(using=connection.alias):
         executor = PlatformExecutor(connection)
         shared = set(release.labels(public=True))
         executor.migrate([key for key in executor.loader.graph.leaf_nodes() if key[0] in shared])

@@ -143,7 +143,10 @@ def _small_database(owner, mark: str):
     """A database of its own with the same extensions; yields the alias of a connection to it."""
     with owner.cursor() as cursor:
         cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
-        name = f"ostoja_template_{cursor.fetchone()[0]}_{mark}"
+        ours = f"ostoja_template_{cursor.fetchone()[0]}_"
+        name = ours + mark
+        cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [ours])
+        left_over = [row[0] for row in cursor.fetchall()]  # of a build that was killed
         cursor.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = session_user")
         if not cursor.fetchone()[0]:
             raise CannotBuildTemplate(
@@ -152,7 +155,8 @@ def _small_database(owner, mark: str):
             )
         cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
         extensions = [row[0] for row in cursor.fetchall()]
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        for one in left_over:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{one}" WITH (FORCE)')
         cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     alias = "template"
     connections.settings[alias] = {**connections.settings["owner"], "NAME": name}
