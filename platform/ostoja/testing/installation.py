@@ -41,7 +41,8 @@ class TestInstallation:
 
         ``OSTOJA_TEST_EXTENSIONS`` names extensions that are loaded for this session.
         """
-        extensions = os.environ.get("OSTOJA_TEST_EXTENSIONS", "")
+        named = [name for name in os.environ.get("OSTOJA_TEST_EXTENSIONS", "").split(",") if name]
+        extensions = ",".join(str(Path(name).absolute()) if "/" in name else name for name in named)
         self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         for name in [n for n in os.environ if n.startswith("OSTOJA_")]:
             del os.environ[name]

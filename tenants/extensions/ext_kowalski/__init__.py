@@ -1,0 +1,1 @@
+"""Kowalski's own: sample books that are lent to shops and have to come back."""
