@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 
 import pytest
@@ -176,20 +175,34 @@ def test_a_tenant_whose_schema_is_lost_blocks_none(tenants, tmp_path):
         assert len(outcome.migrated) == 3 and list(outcome.failed) == ["t_" + "a" * 26]
 
 
-def test_a_busy_tenant_comes_again_later(tenants, tmp_path, installation):
+def test_a_busy_tenant_comes_again_later(tenants, tmp_path, installation, monkeypatch):
+    monkeypatch.setattr(fleet, "LOCK_TIMEOUT", "100ms")
     busy = installation.superuser()
     busy.autocommit = False
-    cursor = busy.cursor()
-    cursor.execute(f"SELECT * FROM {tenants[0].schema_name}.jobs_job")
-    free = threading.Timer(2.3, busy.rollback)
-    free.start()
-    try:
-        with next_release(tmp_path, COLUMN):
-            outcome, _lines = run()
-        assert len(outcome.migrated) == 3 and outcome.migrated[-1] == tenants[0].schema_name
-    finally:
-        free.join()
+    with busy.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {tenants[0].schema_name}.jobs_job")
+    pauses = []
+    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: (pauses.append(seconds), busy.rollback()))
+    with next_release(tmp_path, COLUMN):
+        outcome, _lines = run()
+    busy.close()
+    assert len(pauses) == 1
+    assert len(outcome.migrated) == 3 and outcome.migrated[-1] == tenants[0].schema_name
+
+
+def test_a_tenant_that_stays_busy_is_told_and_blocks_none(tenants, tmp_path, installation, monkeypatch):
+    monkeypatch.setattr(fleet, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(fleet.time, "sleep", lambda seconds: None)
+    busy = installation.superuser()
+    busy.autocommit = False
+    with busy.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {tenants[1].schema_name}.jobs_job")
+    with next_release(tmp_path, COLUMN):
+        outcome, _lines = run()
         busy.close()
+        assert len(outcome.migrated) == 2
+        assert list(outcome.failed) == [tenants[1].schema_name]
+        assert "in use all the time" in heads()[tenants[1].slug].error
 
 
 def test_a_migration_that_can_not_run_in_a_transaction(tenants, tmp_path):
