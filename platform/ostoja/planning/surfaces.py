@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from ostoja.kernel.registry import surface
-from ostoja.kernel.surfaces import ACTOR, Calendar, Panel, Surface
+from ostoja.kernel.surfaces import ACTOR, Calendar, Panel, Surface, Timeline
 
 from .models import Activity
 
@@ -23,6 +23,12 @@ class ActivitySurface(Surface):
     search = ["subject", "body"]
     filters = ["kind", "state", "owner", "party", "deal", "at"]
     calendar = Calendar("at", end="ends_at")
+    timeline = Timeline(
+        "at", title="subject", text="body", kind="kind",
+        icons={
+            "call": "phone", "sms": "smartphone", "email": "mail", "meeting": "users", "note": "sticky-note", "task": "square-check",
+        },
+    )  # fmt: skip
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
     panels = [Panel("attachments", _("Files"))]
     history = ["state"]

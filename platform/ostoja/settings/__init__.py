@@ -44,6 +44,7 @@ AUTH_USER_MODEL = "access.User"
 
 MIDDLEWARE = [
     "ostoja.web.middleware.HealthMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ostoja.tenancy.middleware.TenantMiddleware",
     "ostoja.web.middleware.ReplyHeadersMiddleware",
@@ -69,6 +70,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = str(DECLARATION.home / "static")
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 7 * 24 * 60 * 60  # seconds; the addresses change with the content
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(DECLARATION.files_root)}},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -89,7 +89,9 @@ def tone_of_related(record: models.Model | None, place: int | None = None) -> st
     if entry is not None and entry.surface.badges:
         for field in entry.fields.values():
             if field.choices and str(getattr(record, field.attname)) in entry.surface.badges:
-                return tone_of(entry, getattr(record, field.attname))
+                tone = tone_of(entry, getattr(record, field.attname))
+                if tone != "blue":  # what is simply going on is told apart by its place
+                    return tone
     if place is None:
         place = getattr(record, "order", None) or getattr(record, "position", None) or 0
     return LANE_TONES[int(place) % len(LANE_TONES)]

@@ -30,7 +30,7 @@ from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
 from . import places
-from .columns import currency_of, entry_of, title_field, title_of
+from .columns import currency_of, entry_of, title_of
 from .widgets import DateInput, DateTimeInput, MoneyInput, RelationPicker
 
 FEW = 15
@@ -50,8 +50,7 @@ class Choices:
         if model not in self._few:
             rows = may_point_to(self.actor, model)
             entry = entry_of(model)
-            order = entry.surface.sort if entry and not entry.surface.search else [title_field(entry)] if entry else ["pk"]
-            found = list(rows.order_by(*order)[: FEW + 1])
+            found = list(rows.order_by(*(entry.surface.sort if entry else ()), "pk")[: FEW + 1])
             self._few[model] = found if len(found) <= FEW or entry is None else None
             for one in found:
                 self._names[(model, str(one.pk))] = title_of(one)

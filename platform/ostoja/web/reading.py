@@ -246,17 +246,20 @@ class Listing:
         """The page that the query's ``after`` or ``before`` cursor points to. One query."""
         keys = self.keys()
         rows = self.rows()
-        names = tuple(dict.fromkeys([c.field.name for c in columns if c.kind in ("person", "relation")] + list(related)))
-        if names:
-            rows = rows.select_related(*names)
         back = bool(self.query.get("before")) and not self.query.get("after")
         place = decode(self.query.get("before" if back else "after", ""), self.entry.model, keys)
         if place is None:
             back = False
         else:
             rows = rows.filter(beyond(keys, place, back))
+        order = [_order(k, back) for k in keys]
+        wanted = rows.order_by(*order).values("pk")[: PAGE + 1]  # narrow rows are sorted, wide ones only fetched
+        names = tuple(dict.fromkeys([c.field.name for c in columns if c.kind in ("person", "relation")] + list(related)))
+        rows = self.entry.model._default_manager.filter(pk__in=wanted)
+        if names:
+            rows = rows.select_related(*names)
         rows = rows.annotate(**{f"_k{i}": F(k.path) for i, k in enumerate(keys) if "__" in k.path})
-        found = list(rows.order_by(*(_order(k, back) for k in keys))[: PAGE + 1])
+        found = list(rows.order_by(*order))
         more, found = len(found) > PAGE, found[:PAGE]
         if back:
             found.reverse()

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, crc32, gzipSync } from "node:zlib";
 
 import { build, context } from "esbuild";
 import subsetFont from "subset-font";
@@ -65,12 +65,30 @@ const scripts = {
 sprite();
 await font();
 copyFileSync(join(here, "src", "favicon.svg"), join(out, "favicon.svg"));
+/** The fonts' addresses in the style sheet change with their content, as `{% asset %}` does it for everything else. */
+function version() {
+  const file = join(out, "app.css");
+  const css = readFileSync(file, "utf8").replace(/url\((inter-\w+\.woff2)\)/g, (_, name) => {
+    return `url(${name}?v=${crc32(readFileSync(join(out, name))).toString(16).padStart(8, "0")})`;
+  });
+  writeFileSync(file, css);
+}
+
+/** WhiteNoise sends what lies beside a file as .br or .gz. */
+function compress(name) {
+  const bytes = readFileSync(join(out, name));
+  writeFileSync(join(out, `${name}.gz`), gzipSync(bytes, { level: 9 }));
+  writeFileSync(join(out, `${name}.br`), brotliCompressSync(bytes));
+}
+
 if (watch) {
   await (await context(scripts)).watch();
   styles();
 } else {
   await build(scripts);
   styles();
+  version();
+  ["app.css", "app.js", "board.js", "theme.js", "icons.svg", "favicon.svg"].forEach(compress);
   for (const name of ["app.css", "app.js", "board.js", "theme.js", "icons.svg", "inter-latin.woff2", "inter-polish.woff2"]) {
     const bytes = readFileSync(join(out, name));
     const sent = name.endsWith("woff2") ? bytes.length : gzipSync(bytes, { level: 9 }).length;

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from babel.dates import format_date
 from django.db import models
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum, Window
+from django.db.models.functions import RowNumber, TruncDate
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -42,9 +43,8 @@ from ..inside import of_object
 from ..reading import Listing
 from .lists import about, changed_query, chips
 
-CARDS_IN_LANE = 40
+CARDS_IN_LANE = 25
 EVENTS_IN_DAY = 3
-MOST_EVENTS = 1000
 
 
 @dataclass
@@ -296,11 +296,11 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
     days = []
     for offset in range((end - start).days + 1):
         day = start + dt.timedelta(days=offset)
-        mine = events.get(day, [])
+        count, mine = events.get(day, (0, []))
         query = {f"f.{declared.start}.from": day.isoformat(), f"f.{declared.start}.to": day.isoformat()}
         days.append({
             "number": day.day, "weekday": format_date(day, "EEE", locale=display.locale()), "out": day.month != first.month,
-            "today": day == today, "events": mine[:EVENTS_IN_DAY], "more": max(0, len(mine) - EVENTS_IN_DAY),
+            "today": day == today, "events": mine, "more": count - len(mine),
             "more_url": places.list_of(entry, query) if declared.start in entry.surface.filters else "",
         })
     before, after = first - dt.timedelta(days=1), last + dt.timedelta(days=1)
@@ -322,8 +322,8 @@ def _month(text: str, today: dt.date) -> dt.date:
     return found if 1900 < found.year < 9000 else today.replace(day=1)
 
 
-def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.date, list[dict]]:
-    """The records of these days. One query."""
+def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.date, tuple[int, list[dict]]]:
+    """For each of these days how many records there are, and the first few. Two queries."""
     declared = entry.surface.calendar
     timed = kind_of(entry.fields[declared.start]) == "moment"
     if timed:
@@ -335,10 +335,14 @@ def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.
         rows = rows.filter(**{f"{declared.start}__range": (start, end)})
     lane = column(actor, entry, entry.surface.board.field) if entry.surface.board else None
     by_badge = next((f for f in entry.fields.values() if f.choices and entry.surface.badges and may_see(actor, entry, f.name)), None)
+    day = TruncDate(declared.start) if timed else F(declared.start)
+    counts = dict(rows.order_by().values(_day=day).annotate(n=Count("pk")).values_list("_day", "n"))
+    first = Window(RowNumber(), partition_by=[day], order_by=[F(declared.start).asc(), F("pk").asc()])
+    shown = rows.annotate(_n=first).filter(_n__lte=EVENTS_IN_DAY)
     if lane is not None and lane.kind == "relation":
-        rows = rows.select_related(lane.name)
+        shown = shown.select_related(lane.name)
     events = defaultdict(list)
-    for record in rows.order_by(declared.start, "pk")[:MOST_EVENTS]:
+    for record in shown.order_by(declared.start, "pk"):
         at = getattr(record, declared.start)
         local = timezone.localtime(at) if timed else None
         if lane is not None and lane.kind == "relation":
@@ -349,4 +353,4 @@ def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.
             "title": title_of(record), "url": places.record_of(entry, record.pk), "tone": tone,
             "time": local.strftime("%H:%M") if local and (local.hour or local.minute) else "",
         })
-    return events
+    return {at: (counts.get(at, 0), mine) for at, mine in events.items()}

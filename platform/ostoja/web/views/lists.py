@@ -202,7 +202,7 @@ def filters(request: HttpRequest, entry: Entry) -> HttpResponse:
 
 def _control(actor, one: Filter) -> dict:
     made = {"label": one.label, "kind": one.kind, "param": one.param, "input": one.input, "low": one.low, "high": one.high, "value": "".join(one.chosen[:1])}
-    empty = [(NONE, _("empty"), NONE in one.chosen)] if one.field.null or one.field.blank else []
+    empty = [(NONE, _("empty"), NONE in one.chosen)] if one.field.null or (one.field.blank and one.kind == "choice") else []
     if one.kind == "choice":
         made["options"] = [(v, label, str(v) in one.chosen) for v, label in one.field.flatchoices if v not in (None, "")] + empty
     elif one.kind == "bool":
@@ -211,7 +211,7 @@ def _control(actor, one: Filter) -> dict:
         model = one.field.related_model
         related = entry_of(model)
         rows = visible(actor, model) if related else model._default_manager.all()
-        few = list(rows.order_by(title_field(related) if related else "pk")[: SHOWN_OPTIONS + 1])
+        few = list(rows.order_by(*(related.surface.sort if related else ()), "pk")[: SHOWN_OPTIONS + 1])
         if len(few) <= SHOWN_OPTIONS or related is None:
             made["kind"] = "choice"
             made["options"] = [(str(r.pk), title_of(r), str(r.pk) in one.chosen) for r in few] + empty

@@ -43,8 +43,8 @@ from .lists import about, subtitle
 SIDE_ROWS = 8
 TAB_ROWS = 30
 ICONS = {
-    "person": "user", "relation": "link", "money": "banknote", "number": "hash", "date": "calendar-days", "moment": "clock",
-    "choice": "tag", "email": "mail", "url": "globe", "bool": "circle-check",
+    "text": "tag", "long": "file-text", "json": "tags", "person": "user", "relation": "link", "money": "banknote", "number": "hash", "date": "calendar-days", "moment": "clock",
+    "choice": "circle-dot", "email": "mail", "url": "globe", "bool": "circle-check",
 }
 
 
@@ -76,7 +76,7 @@ def panels(actor, entry: Entry) -> list[Panel]:
         names = declared.columns or tuple(n for n in related.surface.list if n != relation.field.name)
         label = str(capfirst(declared.label)) if declared.label else label_of(related)
         made.append(Panel(declared.related, label, related, relation.field.name, part, names))
-    return made
+    return sorted(made, key=lambda p: p.entry.surface.timeline is None)  # what happened comes first
 
 
 @require_GET
@@ -136,6 +136,8 @@ def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
             if one is None or name in used:
                 continue
             used.add(name)
+            if one.kind == "bool" and not getattr(record, name):
+                continue
             value = one.html(record) if one.kind != "long" else display.lines(getattr(record, one.name))
             if value:
                 props.append({"icon": ICONS.get(one.kind, ""), "label": one.label, "value": value})
@@ -188,7 +190,7 @@ def _right(actor, panel: Panel, record) -> dict:
         }
         for r in rows
     ]
-    return {"label": _("Open {things}").format(things=panel.entry.model._meta.verbose_name_plural), "items": items}
+    return {"label": _("Latest {things}").format(things=panel.entry.model._meta.verbose_name_plural), "items": items}
 
 
 def _related(request: HttpRequest, panel: Panel, record) -> dict:

@@ -59,15 +59,22 @@ function start() {
 start();
 document.addEventListener("htmx:after:swap", start);
 
-/* the keyboard's way: a menu button in the card */
+/* the keyboard's way: one menu, opened from the card that is to move */
+let chosen = null;
+document.addEventListener("menu:toggle", (event) => {
+  if (event.target.id !== "move-menu" || !event.detail.open) return;
+  chosen = event.detail.button.closest("[data-movable]");
+  const here = chosen.closest("[data-lane]").dataset.lane;
+  for (const item of event.target.querySelectorAll("[data-move-to]")) item.hidden = item.dataset.moveTo === here;
+});
 document.addEventListener("click", (event) => {
   const item = event.target.closest("[data-move-to]");
-  if (!item) return;
-  const card = document.getElementById(item.dataset.card);
+  if (!item || !chosen) return;
+  const card = chosen;
   const to = [...lanes()].find((lane) => lane.dataset.lane === item.dataset.moveTo);
   const from = card.closest("[data-lane]");
   const before = card.nextElementSibling;
   to.prepend(card);
-  card.querySelector("a")?.focus();
+  card.querySelector("a").focus();
   move(card, from, to, before);
 });

@@ -21,24 +21,40 @@ on("click", "[data-theme-choice]", (button) => {
 });
 
 /* menus: popovers placed beside their button */
+const invokers = new Map();
+on("click", "[popovertarget]", (button) => invokers.set(button.getAttribute("popovertarget"), button), true);
+/** The button that opened a menu; a menu may have many. */
+export function invoker(menu) {
+  const known = invokers.get(menu.id);
+  return known?.isConnected ? known : $(`[popovertarget="${CSS.escape(menu.id)}"]`);
+}
+function place(menu) {
+  const button = invoker(menu);
+  if (!button) return;
+  const at = button.getBoundingClientRect();
+  const { offsetWidth: width, offsetHeight: height } = menu;
+  const left = menu.dataset.align === "end" ? at.right - width : at.left;
+  const below = at.bottom + 4 + height <= innerHeight;
+  menu.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
+  menu.style.top = `${below ? at.bottom + 4 : Math.max(8, at.top - height - 4)}px`;
+}
 document.addEventListener(
   "toggle",
   (event) => {
     const menu = event.target;
     if (!(menu instanceof HTMLElement) || !menu.matches(".menu[popover]")) return;
-    const button = $(`[popovertarget="${CSS.escape(menu.id)}"]`);
-    button?.setAttribute("aria-expanded", String(event.newState === "open"));
-    if (event.newState !== "open" || !button) return;
-    const at = button.getBoundingClientRect();
-    const { offsetWidth: width, offsetHeight: height } = menu;
-    const end = menu.dataset.align === "end" ? at.right - width : at.left;
-    const below = at.bottom + 4 + height <= innerHeight;
-    menu.style.left = `${Math.max(8, Math.min(end, innerWidth - width - 8))}px`;
-    menu.style.top = `${below ? at.bottom + 4 : Math.max(8, at.top - height - 4)}px`;
+    const open = event.newState === "open";
+    invoker(menu)?.setAttribute("aria-expanded", String(open));
+    menu.dispatchEvent(new CustomEvent("menu:toggle", { bubbles: true, detail: { open, button: invoker(menu) } }));
+    if (!open) return;
+    place(menu);
     (menu.querySelector("input:not([type=hidden]), select") || menu.querySelector(".menu-item"))?.focus({ preventScroll: true });
   },
   true,
 );
+document.addEventListener("htmx:after:swap", () => {
+  for (const menu of $$(".menu:popover-open")) place(menu);
+});
 on("keydown", ".menu[popover]", (menu, event) => {
   if (!["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) return;
   const items = $$(".menu-item:not([aria-disabled=true])", menu);
