@@ -122,7 +122,7 @@ def parts_of(entry: Entry) -> dict[str, Entry]:
     for other in registry.entries():
         if other.parent is entry:
             relation = other.model._meta.get_field(other.surface.inside).remote_field
-            if not relation.is_hidden():
+            if not relation.hidden:
                 found.setdefault(relation.name, other)
     return found
 

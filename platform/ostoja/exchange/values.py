@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -91,7 +91,10 @@ def read(field: models.Field, cell, options: Mapping) -> object:
         case models.BooleanField():
             return boolean(cell)
         case models.DecimalField():
-            return number(cell, options)
+            value = number(cell, options)
+            if options.get("multiply"):  # a product has more decimals than anybody wrote
+                value = value.quantize(Decimal(1).scaleb(-field.decimal_places), ROUND_HALF_UP)
+            return value
         case models.IntegerField() if not field.choices:
             value = number(cell, options)
             if value != value.to_integral_value():
