@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ostoja import __version__
-from ostoja.cli import blueprint, doctor, fleet, manage, tenant, token, up
+from ostoja.cli import blueprint, doctor, exchange, fleet, manage, tenant, token, up
 from ostoja.cli.opening import Home, be_loud, use_home
 from ostoja.kernel.errors import OstojaError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 up.register(app)
 tenant.register(app)
+exchange.register(app)
 token.register(app)
 blueprint.register(app)
 doctor.register(app)

@@ -12,6 +12,8 @@ from typing import Any
 from ostoja.cli.opening import be_loud, opened
 from ostoja.kernel.errors import OstojaError
 
+DEMO = "--demo"
+
 
 class NotPrepared(OstojaError):
     """The database could not be brought to this release."""
@@ -20,7 +22,7 @@ class NotPrepared(OstojaError):
     status = 500
 
 
-def prepare_apart(report: Callable[[str], None], log: Path) -> dict[str, Any]:
+def prepare_apart(report: Callable[[str], None], log: Path, *, demo: bool = False) -> dict[str, Any]:
     """Prepare the installation in a process of its own, and pass its lines on; what it logs goes to ``log``.
 
     Answers what ``prepare`` found out. Raises NotPrepared with the last sentence if the database is not fit for use.
@@ -29,8 +31,8 @@ def prepare_apart(report: Callable[[str], None], log: Path) -> dict[str, Any]:
     with log.open("ab") as errors:
         began = log.stat().st_size
         with subprocess.Popen(
-            [sys.executable, "-m", "ostoja.cli.preparing"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            text=True, errors="replace",
+            [sys.executable, "-m", "ostoja.cli.preparing", *([DEMO] if demo else [])],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace",
         ) as process:
             assert process.stdout
             for line in process.stdout:
@@ -47,8 +49,12 @@ def prepare_apart(report: Callable[[str], None], log: Path) -> dict[str, Any]:
     return facts
 
 
-def prepare(report: Callable[[str], None]) -> dict[str, Any]:
-    """Bring the installation to this release; answers ``warning`` (tenants that stayed behind) and ``setup_code``."""
+def prepare(report: Callable[[str], None], *, demo: bool = False) -> dict[str, Any]:
+    """Bring the installation to this release, and the demo tenant with it if that is wanted.
+
+    Answers ``warning`` (tenants that stayed behind), ``setup_code`` of a private installation that is empty, and ``demo``
+    (where it is and how to sign in).
+    """
     with opened() as declared:
         from ostoja.onboarding import private
         from ostoja.operations.database import prepare_external
@@ -61,10 +67,16 @@ def prepare(report: Callable[[str], None]) -> dict[str, Any]:
             reach_broker(declared.broker.url)
         install.prepare(report)
         behind = [head for head in fleet.status() if head.behind]
-        return {
+        facts = {
             "warning": left_behind(behind) if behind else "",
             "setup_code": private.code() if private.is_needed() else "",
         }
+        if demo:
+            from ostoja.onboarding.demo import ensure_demo
+
+            made = ensure_demo(report)
+            facts["demo"] = {"url": made.url, "email": made.email, "password": made.password}
+        return facts
 
 
 def left_behind(heads: list) -> str:
@@ -79,7 +91,7 @@ def main() -> int:
     """The process of its own: lines of progress on stdout, at last a line of JSON."""
     be_loud()
     try:
-        print(json.dumps(prepare(lambda line: print(line, flush=True))))
+        print(json.dumps(prepare(lambda line: print(line, flush=True), demo=DEMO in sys.argv)))
     except OstojaError as error:
         print(f"ostoja: {error.message}", file=sys.stderr)
         return 1

@@ -19,6 +19,7 @@ ON_THIS_NAME = ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::")
 
 
 def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Make a tenant `demo` with thousands of real deals, and say how to sign in.")] = False,
     port: Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(help="Web server processes.", min=1, max=64)] = 2,
@@ -37,7 +38,7 @@ def up(
     free_port(host, port)
     with only_one(declared.home, port):
         with out.status("Starting the database and the broker …") as status, services():
-            facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log")
+            facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log", demo=demo)
             running = Supervisor(
                 declared.home,
                 [service for service in (declared.postgres, declared.valkey) if service is not None],
@@ -62,6 +63,8 @@ def _announce(out: Console, declared: Declaration, host: str, port: int, facts: 
         lines.append(("Public", f"https://{installation.base_domain}/  (through your proxy)"))
     elif installation.kind != "private":
         lines.append(("Tenants", f"http://<address>.{installation.base_domain}:{port}/"))
+    if made := facts.get("demo"):
+        lines.append(("Demo", f"{made['url']}/  (sign in as {made['email']} with the password {made['password']})"))
     if facts.get("setup_code"):
         lines.append(("Set-up", f"{facts['setup_code']}  (the code that the first page asks for)"))
     lines += [("State", str(declared.home)), ("Logs", str(declared.home / "logs")), ("Stop", "Ctrl-C")]
