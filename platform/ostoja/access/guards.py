@@ -31,7 +31,7 @@ def guard_change(actor: Actor, user, verb: str) -> None:
     One's own address and department, and being an owner, are not changed by editing; people with more rights than the
     actor are not taken over through their address, nor moved, nor switched off or on.
     """
-    before = type(user).objects.filter(pk=user.pk).values(*GUARDED).first()
+    before = None if user._state.adding else type(user).objects.filter(pk=user.pk).values(*GUARDED).first()
     if before is None:
         if user.is_owner and not actor.superuser:
             raise NotAllowed(_("Only an owner makes somebody an owner."))

@@ -83,7 +83,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 FORMAT_MODULE_PATH = None
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["ostoja.access.passwords.Argon2"]
 SESSION_COOKIE_NAME = "__Host-ostoja" if USE_HTTPS else "ostoja"
 CSRF_COOKIE_NAME = "__Host-ostoja-csrf" if USE_HTTPS else "ostoja-csrf"
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = USE_HTTPS
