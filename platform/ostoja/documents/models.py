@@ -3,57 +3,89 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check
 from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
 
 
 class Attachment(Record):
-    """One immutable file; its bytes are in the tenant's file storage under ``key``."""
+    """One immutable file; its bytes are in the tenant's file storage under ``key``. ``size`` is in bytes.
 
-    party = models.ForeignKey(
-        "party.Party", models.PROTECT, null=True, blank=True, related_name="attachments", verbose_name=_("customer")
-    )
-    deal = models.ForeignKey(
-        "sales.Deal", models.PROTECT, null=True, blank=True, related_name="attachments", verbose_name=_("deal")
-    )
-    product = models.ForeignKey(
-        "catalog.Product", models.PROTECT, null=True, blank=True, related_name="attachments", verbose_name=_("product")
-    )
-    activity = models.ForeignKey(
-        "planning.Activity",
-        models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="attachments",
-        verbose_name=_("activity"),
-    )
+    There is one concrete kind for every object that may have files, so that a file's rights are its record's.
+    """
+
     name = models.CharField(_("name"), max_length=255)
-    size = models.BigIntegerField(_("size in bytes"), editable=False)
+    size = models.BigIntegerField(_("size"), editable=False)
     mime = models.CharField(_("type"), max_length=120, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
-    key = models.CharField(max_length=120, editable=False)
-    uploaded_by = models.ForeignKey("access.User", models.PROTECT, null=True, related_name="+", editable=False)
+    key = models.CharField(max_length=120, editable=False, unique=True)
+    uploaded_by = models.ForeignKey(
+        "access.User", models.PROTECT, null=True, related_name="+", editable=False, verbose_name=_("added by")
+    )
 
-    data = Data(internal=["party", "deal", "product", "activity", "uploaded_by"], confidential="*", secret=["key"])
     sync = Sync.MERGE
 
     class Meta:
+        abstract = True
         verbose_name = _("file")
         verbose_name_plural = _("files")
-        constraints = [
-            Check(
-                Q(party__isnull=False, deal__isnull=True, product__isnull=True, activity__isnull=True)
-                | Q(party__isnull=True, deal__isnull=False, product__isnull=True, activity__isnull=True)
-                | Q(party__isnull=True, deal__isnull=True, product__isnull=False, activity__isnull=True)
-                | Q(party__isnull=True, deal__isnull=True, product__isnull=True, activity__isnull=False),
-                name="attachment_belongs_to_one_record", says=_("A file belongs to exactly one record."),
-            ),
-            models.UniqueConstraint(fields=["key"], name="attachment_key_is_unique"),
-        ]  # fmt: skip
 
     def __str__(self):
         return self.name
+
+    def prepare(self, actor, verb):
+        """Bytes come in by upload only."""
+        if not self.key:
+            message = _now("A file is attached by uploading it to its record.")
+            raise Refused(message, fields={"file": [message]})
+
+
+def _says(target: str) -> Data:
+    return Data(internal=[target, "uploaded_by"], confidential="*", secret=["key"], subject=target)
+
+
+class PartyFile(Attachment):
+    """A file of a party."""
+
+    party = models.ForeignKey("party.Party", models.PROTECT, related_name="attachments", verbose_name=_("customer"))
+    data = _says("party")
+
+    class Meta(Attachment.Meta):
+        abstract = False
+
+
+class DealFile(Attachment):
+    """A file of a deal."""
+
+    deal = models.ForeignKey("sales.Deal", models.PROTECT, related_name="attachments", verbose_name=_("deal"))
+    data = _says("deal")
+
+    class Meta(Attachment.Meta):
+        abstract = False
+
+
+class ProductFile(Attachment):
+    """A file of a product."""
+
+    product = models.ForeignKey(
+        "catalog.Product", models.PROTECT, related_name="attachments", verbose_name=_("product")
+    )
+    data = _says("product")
+
+    class Meta(Attachment.Meta):
+        abstract = False
+
+
+class ActivityFile(Attachment):
+    """A file of an activity."""
+
+    activity = models.ForeignKey(
+        "planning.Activity", models.PROTECT, related_name="attachments", verbose_name=_("activity")
+    )
+    data = _says("activity")
+
+    class Meta(Attachment.Meta):
+        abstract = False
