@@ -20,6 +20,10 @@ EVERYBODY = {
     "access.user": {"view": "own"},
     "access.apitoken": {"view": "own", "revoke": "own"},
     "access.savedview": {"view": "shared", "add": "own", "change": "own", "delete": "own"},
+    # An import or export asks besides for that verb on the object that it is about.
+    "exchange.importrun": {"*": "own"},
+    "exchange.exportrun": {"view": "own"},
+    "exchange.savedmapping": {"view": "all", "add": "own", "change": "own", "delete": "own"},
 }
 WIDTH = {"own": 1, "shared": 2, "team": 2, "all": 9}
 
