@@ -21,7 +21,7 @@ from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
-from .finding import Finder, Missing, Plain, Way
+from .finding import Finder, Missing, Plain, Way, is_text
 from .mapping import Column, fit, key_of
 from .mapping import Mapping as Plan
 from .reading import Cell, Table
@@ -424,7 +424,7 @@ class Engine:
         for n, name in enumerate(self.key):
             values = {k[n] for k in keys}
             f = self.entry.fields[name]
-            if f.is_relation or not _is_text(f):
+            if f.is_relation or not is_text(f):
                 condition &= Q(**{f"{name}__in": values})
             else:
                 notes[name] = f"_key{n}"
@@ -563,7 +563,8 @@ class Engine:
                 if not isinstance(answer, Missing):
                     ready.append((one, answer))
                 elif last or answer.several:
-                    faults.append(Fault(one.row, one.column, shown(one.text), answer.message))
+                    why = _("{why} The record is in without it.").format(why=answer.message)
+                    faults.append(Fault(one.row, one.column, shown(one.text), why))
                 else:
                     waiting.append(one)
             records = visible(self.actor, self.entry.model).in_bulk([o.record for o, _answer in ready])
@@ -672,12 +673,8 @@ def same(model_field: models.Field, old, new) -> bool:
     return old == new or str(old) == str(new)
 
 
-def _is_text(model_field: models.Field) -> bool:
-    return isinstance(model_field, (models.CharField, models.TextField))
-
-
 def _comparable(model_field: models.Field, value) -> object:
-    return plain(value) if _is_text(model_field) else value
+    return plain(value) if is_text(model_field) else value
 
 
 def _order(entry: Entry) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, Func, Q, QuerySet, TextField, Value
-from django.db.models.functions import Cast, Lower, Trim
+from django.db.models import CharField, F, Field, Func, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Lower, Trim, Upper
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import visible
@@ -108,34 +108,43 @@ class Finder:
         if len(paths) > 1:
             return self._joint(way, names, paths, left)
         path, found = paths[0], {}
-        exact: dict[str, list] = {}
-        related = [n for n in names if way.entry.fields[n].is_relation]
-        for record, value in self._spelled(self._rows(way).select_related(*related), path, left.values()):
-            exact.setdefault(text_value(value), []).append(record)
-        for p, text in left.items():
-            if text.strip() in exact:
-                found[p] = self._single(way, names, text, exact[text.strip()])
+        fits: dict[str, list] = {}
+        for record, value in self._spelled(way, path, left.values()):
+            fits.setdefault(plain(value), []).append((record, value))
+        for p, records in fits.items():
+            if p in left:
+                exact = [r for r, value in records if value == left[p].strip()]
+                found[p] = self._single(way, names, left[p], exact or [r for r, _value in records])
         rest = [p for p in left if p not in found]
-        if rest:
+        if rest and "__" not in path and is_text(way.entry.fields[path]):
             loose: dict[str, list] = {}
             for record in self._rows(way).annotate(_plain=Plain(path)).filter(_plain__in=rest)[: 20 * len(rest)]:
                 loose.setdefault(record._plain, []).append(record)
             found |= {p: self._single(way, names, left[p], loose[p]) for p in rest if p in loose}
         return found
 
-    def _spelled(self, rows: QuerySet, path: str, texts: Iterable[str]):
-        field = rows.model._meta.get_field(path.partition("__")[0])
-        values = []
-        for text in texts:
-            try:
-                values.append(field.to_python(text.strip()) if "__" not in path else text.strip())
-            except ValidationError:
-                continue
-        for record in rows.filter(**{f"{path}__in": values}) if values else ():
-            value = record
+    def _spelled(self, way: Way, path: str, texts: Iterable[str]) -> Iterator[tuple[object, str]]:
+        """(record, its text) where the field is one of the texts, no matter of case: what an index may answer."""
+        rows = self._rows(way)
+        first = path.partition("__")[0]
+        model_field = way.entry.fields[first]
+        if model_field.is_relation:
+            rows = rows.select_related(first)
+        if model_field.is_relation or is_text(model_field):
+            rows = rows.annotate(_upper=Upper(path)).filter(_upper__in={t.strip().upper() for t in texts})
+        else:
+            values = []
+            for text in texts:
+                try:
+                    values.append(model_field.to_python(text.strip()))
+                except ValidationError:
+                    continue
+            rows = rows.filter(**{f"{path}__in": values})
+        for record in rows:
+            value: object = record
             for step in path.split("__"):
                 value = getattr(value, step)
-            yield record, value
+            yield record, text_value(value)
 
     def _joint(self, way: Way, names: tuple[str, ...], paths: list[str], left: Mapping[str, str]) -> dict[str, object]:
         """Keys of several fields are told as ``first / second``."""
@@ -193,3 +202,8 @@ class Finder:
 def text_value(value) -> str:
     """A stored value as text."""
     return "" if value is None else str(value).strip()
+
+
+def is_text(model_field: Field) -> bool:
+    """Whether a field holds text."""
+    return isinstance(model_field, (CharField, TextField))
