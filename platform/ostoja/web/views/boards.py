@@ -247,6 +247,7 @@ def _ask(request: HttpRequest, entry: Entry, record, verb: Verb) -> HttpResponse
     return render(request, "ostoja/records/verb_dialog.html", {
         "form": form, "title": f"{verb.label}: {title_of(record)}", "words": verb.confirm, "submit": verb.label, "icon_name": verb.icon,
         "action": places.record_of(entry, record.pk, f"do/{verb.name}", {"next": places.part_of(entry, "board")}), "version": record.version,
+        "variant": "danger" if verb.tone == "danger" else "primary",
     })
 
 

@@ -21,7 +21,7 @@ from ostoja.kernel.registry import Entry
 from .. import display, forms, places, says
 from ..columns import Column, columns, entry_of, label_of, row_of, title_field, title_of
 from ..inside import inside, is_htmx, of_object
-from ..reading import NONE, Filter, Listing, search
+from ..reading import NONE, PAGE, Filter, Listing, search
 from ..widgets import RelationPicker
 
 MOST_AT_ONCE = 500
@@ -98,7 +98,7 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
         "totals_url": places.with_query(places.part_of(entry, "totals"), _pairs(request)),
         "pager": {
             "said": f"{start + 1}–{start + len(rows)}" if rows else "",
-            "previous": _paged(request, "before", page.before, start - len(rows)) if page.before else "",
+            "previous": _paged(request, "before", page.before, start - PAGE) if page.before else "",
             "next": _paged(request, "after", page.after, start + len(rows)) if page.after else "",
         },
     }

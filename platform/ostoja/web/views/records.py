@@ -224,7 +224,7 @@ def _content(request: HttpRequest, entry: Entry, tab: Panel | None, record) -> d
         }
     if tab.entry.surface.timeline is not None:
         return {"template": "ostoja/records/tab_activity.html"} | _timeline(request, tab, record)
-    if tab.entry.model is Attachment:
+    if issubclass(tab.entry.model, Attachment):
         return {"template": "ostoja/records/tab_files.html"} | attached(request, entry, tab, record)
     return {"template": "ostoja/records/tab_related.html"} | _related(request, tab, record)
 

@@ -48,7 +48,7 @@ document.addEventListener(
     menu.dispatchEvent(new CustomEvent("menu:toggle", { bubbles: true, detail: { open, button: invoker(menu) } }));
     if (!open) return;
     place(menu);
-    (menu.querySelector("input:not([type=hidden]), select") || menu.querySelector(".menu-item"))?.focus({ preventScroll: true });
+    (menu.querySelector("input:not([type=hidden]), select") || menu.querySelector(".menu-item:not([hidden])"))?.focus({ preventScroll: true });
   },
   true,
 );
@@ -57,7 +57,7 @@ document.addEventListener("htmx:after:swap", () => {
 });
 on("keydown", ".menu[popover]", (menu, event) => {
   if (!["ArrowDown", "ArrowUp", "Home", "End"].includes(event.key)) return;
-  const items = $$(".menu-item:not([aria-disabled=true])", menu);
+  const items = $$(".menu-item:not([aria-disabled=true], [hidden])", menu);
   if (!items.length || event.target.matches("input:not([type=checkbox]):not([type=radio]), select, textarea")) return;
   event.preventDefault();
   const here = items.indexOf(document.activeElement);
