@@ -1,17 +1,18 @@
-"""A home for a module's commands, and the command itself as another process."""
+"""A home for a module's commands, and the command itself, in this process or in another."""
 
 import functools
+import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ostoja.operations.embedded.broker import EmbeddedBroker
-from ostoja.operations.embedded.postgres import EmbeddedPostgres
+from ostoja.cli.command import run as run_command
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +54,23 @@ def home():
     shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="module")
-def prepared(home, run):
-    """``prepared(*words)`` runs the command in the module's home, which is migrated and whose services run."""
-    with EmbeddedPostgres(home), EmbeddedBroker(home):  # shared, as beside `ostoja up`
-        done = run(home, "fleet", "migrate", "--ready", "2")
-        assert done.returncode == 0, done.stderr
-        yield functools.partial(run, home)
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended, like ``subprocess.CompletedProcess``."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(lender, capsys, monkeypatch):
+    """``command(*words, typed="")`` runs the command in this process, in the tests' installation."""
+
+    def run_here(*words: str, typed: str = "") -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        status = run_command(list(words))
+        return Done(status, *capsys.readouterr())
+
+    return run_here

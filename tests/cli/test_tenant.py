@@ -2,7 +2,10 @@
 
 import json
 
-CREATE = "from ostoja.tenancy.provisioning import create, open_up; open_up(create('Żuraw i Syn', '{}'))"
+from django.db import connections
+
+from ostoja.tenancy.context import schema_context
+from ostoja.tenancy.provisioning import create, open_up
 
 
 def facts(done) -> dict:
@@ -10,39 +13,44 @@ def facts(done) -> dict:
     return json.loads(done.stdout)
 
 
-def test_a_life(prepared):
-    assert prepared("tenant", "list").stdout == "There is no tenant yet.\n"
-    assert prepared("manage", "shell", "-c", CREATE.format("zuraw")).returncode == 0
-    assert "Żuraw i Syn" in prepared("tenant", "list").stdout
-    shown = facts(prepared("tenant", "show", "zuraw.localhost", "--json"))
+def test_a_life(command):
+    assert command("tenant", "list").stdout == "There is no tenant yet.\n"
+    open_up(create("Żuraw i Syn", "zuraw"))
+    assert "Żuraw i Syn" in command("tenant", "list").stdout
+    shown = facts(command("tenant", "show", "zuraw.localhost", "--json"))
     assert (shown["state"], shown["migrations_missing"]) == ("open", [])
-    assert facts(prepared("tenant", "suspend", "zuraw", "--reason", "unpaid", "--json"))["reason"] == "unpaid"
-    assert facts(prepared("tenant", "resume", "zuraw", "--json"))["state"] == "open"
-    refused = prepared("tenant", "delete", "zuraw")
-    assert refused.returncode != 0 and "y/N" in refused.stderr
-    assert facts(prepared("tenant", "delete", "zuraw", "--yes", "--json"))["state"] == "deleted"
-    assert facts(prepared("tenant", "list", "--json")) == []
-    assert [one["state"] for one in facts(prepared("tenant", "list", "--all", "--json"))] == ["deleted"]
-    assert prepared("tenant", "restore", "zuraw").stderr == "“zuraw” is open again.\n"
+    assert "Żuraw i Syn" in command("tenant", "show", "zuraw").stdout
+    assert facts(command("tenant", "suspend", "zuraw", "--reason", "unpaid", "--json"))["reason"] == "unpaid"
+    assert facts(command("tenant", "resume", "zuraw", "--json"))["state"] == "open"
+    assert command("tenant", "delete", "zuraw", typed="n\n").returncode == 130
+    assert command("tenant", "delete", "zuraw", typed="").returncode == 130
+    assert facts(command("tenant", "show", "zuraw", "--json"))["state"] == "open"
+    assert command("tenant", "delete", "zuraw", typed="y\n").returncode == 0
+    assert facts(command("tenant", "list", "--json")) == []
+    assert [one["state"] for one in facts(command("tenant", "list", "--all", "--json"))] == ["deleted"]
+    assert command("tenant", "restore", "zuraw").stderr == "“zuraw” is open again.\n"
+    assert facts(command("tenant", "delete", "zuraw", "--yes", "--json"))["state"] == "deleted"
 
 
-def test_a_tenant_that_is_not_there_is_one_sentence(prepared):
-    done = prepared("tenant", "show", "nobody-here")
+def test_a_tenant_that_is_not_there_is_one_sentence(command):
+    done = command("tenant", "show", "nobody-here")
     assert (done.returncode, done.stderr) == (1, "ostoja: There is no tenant “nobody-here”.\n")
 
 
-def test_a_tenant_that_stayed_behind_is_told_with_its_reason(prepared):
-    prepared("manage", "shell", "-c", CREATE.format("late-one"))
-    spoil = (
-        "from django.db import connections; from ostoja.tenancy.context import schema_context;"
-        "from ostoja.tenancy.provisioning import find; found = find('late-one')\n"
-        "with schema_context(found.schema_name), connections['owner'].cursor() as cursor:\n"
-        "    cursor.execute(\"DELETE FROM django_migrations WHERE app = 'jobs';"
-        " UPDATE public.tenancy_tenant SET release = 'old' WHERE slug = 'late-one'\")"
-    )
-    assert prepared("manage", "shell", "-c", spoil).returncode == 0
-    done = prepared("fleet", "migrate")
+def test_a_step_that_is_not_possible_is_one_sentence(command, tenant):
+    done = command("tenant", "restore", tenant.slug)
     assert done.returncode == 1
-    assert "late-one" in done.stderr and "already exists" in done.stderr
-    (head,) = [one for one in facts(prepared("fleet", "status", "--json")) if one["slug"] == "late-one"]
+    assert done.stderr.startswith(f"ostoja: “{tenant.slug}” is in the state “Open”")
+
+
+def test_a_tenant_that_stayed_behind_is_told_with_its_reason(command, tenant):
+    assert command("fleet", "migrate", "--ready", "0").returncode == 0
+    with schema_context(tenant.schema_name), connections["owner"].cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'jobs'")
+        cursor.execute("UPDATE public.tenancy_tenant SET release = 'old' WHERE slug = %s", [tenant.slug])
+    done = command("fleet", "migrate", "--ready", "0")
+    assert done.returncode == 1
+    assert tenant.slug in done.stderr and "already exists" in done.stderr
+    (head,) = [one for one in facts(command("fleet", "status", "--json")) if one["slug"] == tenant.slug]
     assert head["behind"] and "jobs.0001_initial" in head["missing"]
+    assert "behind" in command("fleet", "status").stdout

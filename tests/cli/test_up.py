@@ -89,6 +89,7 @@ def test_up_and_down_and_up_again(up, home, port, run):
     twice = run(home, "up", "--port", str(port + 1))
     assert (twice.returncode, len(twice.stderr.splitlines())) == (1, 1)
     assert f"Ostoja is up in {home} already (process {process.pid})" in twice.stderr
+    assert run(home, "manage", "check").returncode == 0
     findings = run(home, "doctor", "--check", "worker", "--check", "schedule")
     assert findings.returncode == 0 and findings.stdout.count("✓") == 2, findings.stdout
 

@@ -100,13 +100,13 @@ def test_a_cold_start_is_quick_and_a_warm_one_has_the_same_data(home):
     service = EmbeddedPostgres(home)
     began = time.monotonic()
     service.start()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # half a second on a machine that does nothing else
     ask(service, "create table kept (word text); insert into kept values ('zażółć')")
     service.stop()
     assert not service.running()
     began = time.monotonic()
     service.start()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # a tenth of a second
     assert ask(service, "select upper(word) from kept") == "ZAŻÓŁĆ"
     service.stop()
 

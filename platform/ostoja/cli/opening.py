@@ -88,6 +88,7 @@ def opened() -> Iterator[Declaration]:
             from django.db import connections
 
             connections.close_all()
+            logging.disable(logging.NOTSET)
 
 
 def answer(data: Any, as_json: bool, show: Callable[[Any], None]) -> None:

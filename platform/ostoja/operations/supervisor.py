@@ -22,6 +22,7 @@ PAUSES = (0.5, 1, 2, 5, 10, 30)
 STEADY_SECONDS = 60
 LOG_BYTES = 20_000_000
 GRACE_SECONDS = 6
+SAME_SIGNAL_SECONDS = 0.4
 COMPLAINT = re.compile(r"^(\[?(ERROR|CRITICAL)\b|[\w.]*(Error|Exception|Unfit|Refused)\b:)")
 
 
@@ -85,6 +86,7 @@ class Supervisor:
         self.programs = list(programs)
         self.say = say
         self.stopping = 0
+        self._asked = 0.0
         self._service_pauses: dict[int, tuple[int, float]] = {}
         self._logs_checked = 0.0
 
@@ -116,7 +118,11 @@ class Supervisor:
     # inside
 
     def _asked_to_stop(self, *_: object) -> None:
-        self.stopping += 1
+        """Count the signals; one Ctrl-C may arrive twice, from the terminal and from a program like uv that passes it on."""
+        now = time.monotonic()
+        if not self.stopping or now - self._asked > SAME_SIGNAL_SECONDS:
+            self.stopping += 1
+        self._asked = now
 
     def _watch(self, reader: int, ready: Callable[[], bool], announce: Callable[[], None], until: float) -> None:
         announced = False
