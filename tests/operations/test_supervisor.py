@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ostoja.operations.installation import only_one, port_of, programs
+from ostoja.operations.installation import only_one, port_of, programs, reach_broker
 from ostoja.operations.supervisor import GRACE_SECONDS, CannotRun, answers, free_port
 
 SERVER = """
@@ -202,3 +202,9 @@ def test_large_logs_are_cut_and_one_older_is_kept(tmp_path, monkeypatch):
         writer.write(b"next\n")
     assert log.read_bytes() == b"next\n"
     assert log.with_suffix(".log.1").read_bytes() == b"a long line\n"
+
+
+def test_a_broker_of_somebody_else_that_is_away_is_one_sentence(port):
+    with pytest.raises(CannotRun, match="mend broker.url") as refusal:
+        reach_broker(f"redis://:word@127.0.0.1:{port}/0")
+    assert "word" not in refusal.value.message and "\n" not in refusal.value.message
