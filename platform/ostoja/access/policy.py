@@ -15,6 +15,7 @@ from ostoja.kernel.registry import Entry, of
 from ostoja.kernel.surfaces import resolve
 
 NOTHING = Q(pk__in=[])
+READING = ("view", "export")
 WORKS_AS = {"import": "add"}
 
 
@@ -49,8 +50,10 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 
     Parts of a record (lines, contact points) follow their parent: seeing it shows them, changing it changes them.
     """
+    if entry.surface.automatic and verb not in READING:
+        return None
     while entry.parent is not None:
-        verb = verb if verb in ("view", "export") else "change"
+        verb = verb if verb in READING else "change"
         entry = entry.parent
     if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
         return None
@@ -112,6 +115,8 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     entry = of(type(record))
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
+        if entry.surface.automatic and verb not in READING:
+            return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
         if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
             return Decision(
                 False,

@@ -212,6 +212,36 @@ class Frozen(TriggerRule):
         )
 
 
+class Acyclic(TriggerRule):
+    """Records that are parts of records of the same kind never form a circle, however the parent is set."""
+
+    DEEPEST = 100
+
+    def __init__(self, field: str, *, name: str, says: object = None):
+        self.field = field
+        self.says = says or _("This would make it a part of itself.")
+        super().__init__(name=name)
+
+    def deconstruct(self):
+        path, _args, kwargs = super().deconstruct()
+        return path, (self.field,), kwargs
+
+    def body(self, model, schema_editor) -> str:
+        q = schema_editor.quote_name
+        table, column = q(model._meta.db_table), q(model._meta.get_field(self.field).column)
+        refuse = self.refuse("The row would be a part of itself.")
+        return (
+            f"IF NEW.{column} IS NULL THEN RETURN NEW; END IF;\n"
+            f"IF TG_OP = 'UPDATE' AND NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN RETURN NEW; END IF;\n"
+            f"DECLARE above uuid := NEW.{column}; steps int := 0;\nBEGIN\n"
+            f"  WHILE above IS NOT NULL LOOP\n"
+            f"    steps := steps + 1;\n"
+            f"    IF above = NEW.id OR steps > {self.DEEPEST} THEN {refuse} END IF;\n"
+            f"    SELECT {column} INTO above FROM {table} WHERE id = above;\n"
+            f"  END LOOP;\nEND;\nRETURN NEW;"
+        )
+
+
 class Rule(TriggerRule):
     """A rule in PL/pgSQL of one's own, for what the others can't say: totals kept from lines, histories kept by the database.
 

@@ -88,7 +88,8 @@ class Surface:
     section), ``search`` (paths), ``filters``, ``board``, ``calendar``, ``timeline``, ``scopes``, ``panels`` (of the card), ``lines``
     (reverse relations edited inside the form), ``inside`` (foreign key to the record that this one is a part of: rights are
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
-    may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone).
+    may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
+    database itself writes these records: people only see and export them).
     """
 
     model = None
@@ -114,6 +115,7 @@ class Surface:
     history: Sequence[str] = ()
     badges: dict[str, str] = {}
     readonly: Sequence[str] = ()
+    automatic = False
 
     @classmethod
     def form_fields(cls) -> tuple[str, ...]:
