@@ -7,14 +7,17 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check, Follows
+from ostoja.kernel.constraints import Acyclic, Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.fields import MoneyField
 from ostoja.kernel.record import Record, Thing, verb
 
-from . import identifiers
+from . import identifiers, merging, rules
+from .currency import CurrencyField
+from .numbers import Numbered
 
 
 class Counter(Thing):
@@ -43,8 +46,11 @@ class Party(Record):
         BLOCKED = "blocked", _("Blocked")
         ARCHIVED = "archived", _("Archived")
 
+    number = models.CharField(_("number"), max_length=40, blank=True, default="", db_default="")
     kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.ORGANISATION)
-    name = models.CharField(_("name"), max_length=200)
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    first_name = models.CharField(_("first name"), max_length=80, blank=True)
+    last_name = models.CharField(_("last name"), max_length=120, blank=True)
     state = models.CharField(_("status"), max_length=10, choices=State, default=State.ACTIVE)
     is_customer = models.BooleanField(_("customer"), default=True)
     is_supplier = models.BooleanField(_("supplier"), default=False)
@@ -60,17 +66,21 @@ class Party(Record):
     employees = models.PositiveIntegerField(_("employees"), null=True, blank=True)
     founded = models.PositiveSmallIntegerField(_("founded in"), null=True, blank=True)
     annual_revenue = MoneyField(_("annual revenue"), null=True, blank=True)
-    currency = models.CharField(_("currency"), max_length=3, default="PLN")
+    currency = CurrencyField(_("currency"))
+    credit_rating = models.PositiveSmallIntegerField(_("credit rating"), null=True, blank=True)
     website = models.CharField(_("website"), max_length=300, blank=True)
     external_ref = models.CharField(_("external number"), max_length=60, blank=True)
     notes = models.TextField(_("notes"), blank=True)
+    merged_into = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="merged", verbose_name=_("the same as"), db_index=False
+    )
 
     data = Data(
         internal=[
-            "kind", "name", "state", "is_customer", "is_supplier", "parent", "owner", "industry", "city", "country", "employees", "founded",
-            "website", "external_ref", "currency",
+            "number", "kind", "name", "first_name", "last_name", "state", "is_customer", "is_supplier", "parent", "owner", "industry", "city", "country", "employees", "founded",
+            "website", "external_ref", "currency", "merged_into",
         ],
-        confidential=["annual_revenue", "notes"],
+        confidential=["annual_revenue", "credit_rating", "notes"],
         keep="6 years after the last document",
         subject="id",
     )  # fmt: skip
@@ -82,7 +92,6 @@ class Party(Record):
         indexes = [
             GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="party_name_part"),
             models.Index(Upper("name"), "id", name="party_by_name"),
-            models.Index(fields=["owner"], name="party_of_owner"),
         ]
         constraints = [
             Follows(
@@ -96,10 +105,18 @@ class Party(Record):
                 start=["prospect", "active", "blocked", "archived"],
                 name="party_follows_its_states",
             ),
+            Check(~Q(name=""), name="party_has_a_name", field="name", says=_("Give a name.")),
+            Acyclic("parent", name="party_is_not_its_own_parent", says=_("A party can't be a subsidiary of itself.")),
             Check(
-                ~Q(parent=F("id")), name="party_is_not_its_own_part", field="parent",
-                says=_("A party can't be a subsidiary of itself."),
+                Q(merged_into__isnull=True) | Q(state="archived"), name="party_merged_is_archived",
+                says=_("This one was merged into another. Separate them first."),
             ),
+            Check(~Q(merged_into=F("id")), name="party_is_merged_into_another", field="merged_into", says=_("Choose another one.")),
+            models.UniqueConstraint(
+                fields=["number"], name="party_number_is_unique", violation_error_message=_("Another party has this number.")
+            ),
+            Numbered("party.party", "P-", table="party_party", name="party_takes_a_number"),
+            Rule(rules.LIVE_OF_PARTY, name="party_frees_its_tax_ids", on="UPDATE"),
             models.UniqueConstraint(
                 fields=["external_ref"], condition=~Q(external_ref=""), name="party_external_ref_is_unique",
                 violation_error_message=_("Another party has this external number."),
@@ -110,7 +127,9 @@ class Party(Record):
         return self.name
 
     def clean(self):
-        """A website is kept with its scheme."""
+        """A person is called by first and last name; a website is kept with its scheme."""
+        if not self.name and self.kind == self.Kind.PERSON:
+            self.name = f"{self.first_name} {self.last_name}".strip()
         if self.website:
             try:
                 self.website = identifiers.web(self.website)
@@ -127,7 +146,31 @@ class Party(Record):
 
     @verb(to=State.ARCHIVED, label=_("Archive"), icon="archive")
     def archive(self):
-        """The party is kept, out of sight."""
+        """The party is kept, out of sight; its tax numbers are free for another."""
+
+    @verb(
+        to=State.ARCHIVED, label=_("Merge into …"), asks=["merged_into"], icon="merge", tone="danger",
+        confirm=_("Everything that belongs to this one will belong to the other. It can be separated again."),
+    )  # fmt: skip
+    def merge(self):
+        """This is the same as another: what belongs to it belongs to the other from now on, and this one is archived."""
+
+    @verb(to=State.ACTIVE, label=_("Separate again"), icon="split")
+    def unmerge(self):
+        """Undo a merge: what came from this one goes back to it."""
+        merging.separate(self)
+
+    def prepare(self, actor, verb):
+        """Only what is the same kind of thing can be merged, and by who may do that to both."""
+        if verb == "merge":
+            merging.check(actor, self)
+
+    def settled(self, actor, verb, changed):
+        """A merge takes along what belongs to the party, and a separation brings it back."""
+        if verb == "merge":
+            merging.move(self)
+        elif verb == "unmerge":
+            merging.move_back(self)
 
 
 class ContactPoint(Record):
@@ -154,8 +197,13 @@ class ContactPoint(Record):
     class Meta:
         verbose_name = _("contact point")
         verbose_name_plural = _("contact points")
-        indexes = [models.Index(fields=["value_normalised"], name="contact_point_value")]
+        indexes = [
+            models.Index(fields=["value_normalised"], name="contact_point_value"),
+            GinIndex(OpClass(Upper("value"), name="gin_trgm_ops"), name="contact_point_part"),
+        ]
         constraints = [
+            Check(~Q(value_normalised=""), name="contact_point_has_a_value", field="value", says=_("Give a value.")),
+            Rule(rules.ONE_PRIMARY, name="contact_point_main_is_one", on="INSERT OR UPDATE"),
             models.UniqueConstraint(
                 fields=["party", "value_normalised"], name="contact_point_once_per_party",
                 violation_error_message=_("The party has this contact point already."),
@@ -230,8 +278,9 @@ class TaxId(Record):
     is_branch = models.BooleanField(
         _("branch"), default=False, help_text=_("A branch shares the number of its organisation.")
     )
+    live = models.BooleanField(_("in use"), default=True, db_default=True, editable=False)
 
-    data = Data(internal=["party", "country", "type", "is_branch"], confidential=["value"], subject="party")
+    data = Data(internal=["party", "country", "type", "is_branch", "live"], confidential=["value"], subject="party")
     sync = Sync.MERGE
 
     class Meta:
@@ -239,8 +288,12 @@ class TaxId(Record):
         verbose_name_plural = _("tax numbers")
         constraints = [
             models.UniqueConstraint(
-                fields=["country", "type", "value"], condition=Q(is_branch=False), name="tax_id_has_one_owner",
+                fields=["country", "type", "value"], condition=Q(live=True), name="tax_id_has_one_owner",
                 violation_error_message=_("Another party has this number; mark this one as a branch if it shares it."),
+            ),
+            Rule(
+                rules.TAX_ID, name="tax_id_is_valid", on="INSERT OR UPDATE", timing="BEFORE",
+                says=_("This number is not valid: check its digits."),
             ),
         ]  # fmt: skip
 
@@ -261,7 +314,7 @@ class BankAccount(Record):
 
     party = models.ForeignKey(Party, models.PROTECT, related_name="bank_accounts", verbose_name=_("party"))
     iban = models.CharField("IBAN", max_length=34)
-    currency = models.CharField(_("currency"), max_length=3, default="PLN")
+    currency = CurrencyField(_("currency"))
     bank = models.CharField(_("bank"), max_length=120, blank=True)
 
     data = Data(internal=["party", "currency"], restricted=["iban", "bank"], subject="party")
@@ -325,3 +378,69 @@ class Relation(Record):
 
     def __str__(self):
         return f"{self.get_type_display()} {self.other}"
+
+
+class Consent(Record):
+    """What somebody agreed to or withdrew: evidence that is only added to; the latest for purpose and channel counts."""
+
+    class Purpose(models.TextChoices):
+        MARKETING = "marketing", _("Marketing")
+        PROFILING = "profiling", _("Profiling")
+        PARTNERS = "partners", _("Passing on to partners")
+
+    class Channel(models.TextChoices):
+        EMAIL = "email", _("E-mail")
+        PHONE = "phone", _("Phone")
+        SMS = "sms", _("SMS")
+        POST = "post", _("Post")
+
+    class State(models.TextChoices):
+        GIVEN = "given", _("Given")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
+
+    party = models.ForeignKey(Party, models.PROTECT, related_name="consents", verbose_name=_("party"))
+    purpose = models.CharField(_("purpose"), max_length=12, choices=Purpose, default=Purpose.MARKETING)
+    channel = models.CharField(_("channel"), max_length=8, choices=Channel, default=Channel.EMAIL)
+    state = models.CharField(_("state"), max_length=10, choices=State)
+    at = models.DateTimeField(_("when"), default=timezone.now)
+    source = models.CharField(_("how we know"), max_length=200)
+    text_version = models.CharField(_("version of the text"), max_length=60, blank=True)
+
+    data = Data(
+        internal=["party", "purpose", "channel", "state", "at"], confidential=["source", "text_version"],
+        keep="6 years after the last contact", subject="party",
+    )  # fmt: skip
+    sync = Sync.APPEND
+
+    class Meta:
+        verbose_name = _("consent")
+        verbose_name_plural = _("consents")
+        constraints = [
+            Frozen(
+                when=Q(version__gte=1), free=["party"], name="consent_is_evidence",
+                says=_("A consent is evidence and can't be changed. Add what was said later as another one."),
+            ),
+            rules.KeepsParty(name="consent_stays_with_its_party", says=_("A consent stays with who gave it.")),
+        ]  # fmt: skip
+
+    def __str__(self):
+        return f"{self.get_purpose_display()}, {self.get_channel_display()}: {self.get_state_display()}"
+
+    @classmethod
+    def holds(cls, party, purpose: str, channel: str, at=None) -> bool:
+        """Whether the party may be addressed for this purpose on this channel, now or at a time: the latest word counts."""
+        said = cls.objects.filter(party=party, purpose=purpose, channel=channel, at__lte=at or timezone.now())
+        latest = said.order_by("-at", "-id").first()
+        return latest is not None and latest.state == cls.State.GIVEN
+
+
+class Moved(Thing):
+    """One row that a merge took from a party to another, so that it can be brought back."""
+
+    party = models.ForeignKey(Party, models.CASCADE, related_name="+")
+    model = models.CharField(max_length=80)
+    field = models.CharField(max_length=60)
+    record = models.UUIDField(db_index=True)
+
+    data = Data(internal=["party", "model", "field", "record"])
+    sync = Sync.LOCAL

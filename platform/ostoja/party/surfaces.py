@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Panel, Surface
 
-from .models import Address, BankAccount, ContactPoint, Party, Relation, TaxId
+from .models import Address, BankAccount, Consent, ContactPoint, Party, Relation, TaxId
 
 
 @surface(Party)
@@ -21,12 +21,19 @@ class PartySurface(Surface):
     sort = ["name"]
     form = [
         "name",
-        ("kind", "external_ref"),
+        ("first_name", "last_name"),
+        ("kind", "number"),
         ("is_customer", "is_supplier"),
         ("owner", "parent"),
         (
             _("Profile"),
-            [("industry", "website"), ("city", "country"), ("employees", "founded"), ("annual_revenue", "currency")],
+            [
+                ("industry", "website"),
+                ("city", "country"),
+                ("employees", "founded"),
+                ("annual_revenue", "currency"),
+                ("credit_rating", "external_ref"),
+            ],
         ),
         (_("Notes"), ["notes"]),
     ]
@@ -40,9 +47,7 @@ class PartySurface(Surface):
         Panel("bank_accounts", _("Bank accounts"), ("iban", "currency", "bank")),
         Panel("relations", _("Relations"), ("type", "other", "role")),
         Panel("subsidiaries", _("Subsidiaries"), ("name", "state")),
-        Panel("deals", _("Deals"), ("title", "amount", "stage", "state", "closes_on")),
-        Panel("activities", _("Activities")),
-        Panel("attachments", _("Files")),
+        Panel("consents", _("Consents"), ("purpose", "channel", "state", "at")),
     ]
     natural_key = ["name"]
     history = ["state"]
@@ -113,3 +118,16 @@ class RelationSurface(PartOfParty):
     search = ["role"]
     filters = ["type", "party", "other"]
     natural_key = ["party", "type", "other"]
+
+
+@surface(Consent)
+class ConsentSurface(PartOfParty):
+    slug = "consents"
+    icon = "shield-check"
+    title = "purpose"
+    list = ["party", "purpose", "channel", "state", "at", "source"]
+    sort = ["-at"]
+    form = [("purpose", "channel"), ("state", "at"), "source", "text_version"]
+    search = ["source"]
+    filters = ["purpose", "channel", "state", "at", "party"]
+    badges = {"given": "green", "withdrawn": "red"}
