@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Upper
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check
+from ostoja.kernel.constraints import Acyclic, Check
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.fields import PriceField
 from ostoja.kernel.record import Record, verb
+from ostoja.party.currency import CurrencyField
 
 
 class Unit(Record):
@@ -65,12 +66,7 @@ class Category(Record):
                 name="category_name_is_unique",
                 violation_error_message=_("There is a category of this name."),
             ),
-            Check(
-                ~Q(parent=F("id")),
-                name="category_is_not_its_own_part",
-                field="parent",
-                says=_("A category can't be a part of itself."),
-            ),
+            Acyclic("parent", name="category_is_in_no_circle", says=_("A category can't be a part of itself.")),
         ]
 
     def __str__(self):
@@ -94,7 +90,7 @@ class Product(Record):
         Unit, models.PROTECT, null=True, blank=True, related_name="products", verbose_name=_("unit")
     )
     list_price = PriceField(_("list price"), default=0)
-    currency = models.CharField(_("currency"), max_length=3, default="PLN")
+    currency = CurrencyField(_("currency"))
     standard_cost = PriceField(_("standard cost"), null=True, blank=True)
     barcode = models.CharField(_("barcode"), max_length=40, blank=True)
     color = models.CharField(_("colour"), max_length=40, blank=True)
