@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Upper
-from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from ostoja.access.policy import require
 from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.fields import MoneyField, PriceField, QuantityField
-from ostoja.kernel.record import Record, Thing, verb
+from ostoja.kernel.record import Record, verb
+from ostoja.party.currency import CurrencyField
+from ostoja.party.numbers import Numbered
+from ostoja.party.rules import KeepsParty
 
 from . import rules
 
@@ -44,7 +48,11 @@ class Pipeline(Record):
 
 
 class Stage(Record):
-    """A column of a pipeline. ``probability`` is in percent; ``max_age`` in days warns of deals that stand still."""
+    """A column of a pipeline.
+
+    ``probability`` is in percent; ``max_age`` in days warns of deals that stand still; ``required_fields`` are the fields
+    of a deal that must be filled while it stands here.
+    """
 
     class Kind(models.TextChoices):
         OPEN = "open", _("Open")
@@ -57,8 +65,9 @@ class Stage(Record):
     kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.OPEN)
     probability = models.PositiveSmallIntegerField(_("probability (%)"), default=10)
     max_age = models.PositiveSmallIntegerField(_("days until it is stale"), null=True, blank=True)
+    required_fields = models.JSONField(_("fields that must be filled"), default=list, blank=True)
 
-    data = Data(internal=["pipeline", "name", "position", "kind", "probability", "max_age"])
+    data = Data(internal=["pipeline", "name", "position", "kind", "probability", "max_age", "required_fields"])
     sync = Sync.PREMISES
 
     class Meta:
@@ -77,6 +86,18 @@ class Stage(Record):
 
     def __str__(self):
         return self.name
+
+    def clean(self):
+        """Only what a deal has can be required of it."""
+        self.required_fields = self.required_fields or []
+        fields = {f.name for f in Deal._meta.concrete_fields if f.editable}
+        given = self.required_fields if isinstance(self.required_fields, list) else [self.required_fields]
+        unknown = [str(name) for name in given if name not in fields]
+        if unknown or given is not self.required_fields:
+            message = _now("Give a list of fields of a deal, such as {example}; “{name}” is none.").format(
+                example='["party", "closes_on"]', name=", ".join(unknown)
+            )
+            raise ValidationError({"required_fields": [message]})
 
 
 class LostReason(Record):
@@ -110,28 +131,34 @@ class Deal(Record):
         WON = "won", _("Won")
         LOST = "lost", _("Lost")
 
-    number = models.CharField(_("number"), max_length=40, blank=True)
-    title = models.CharField(_("title"), max_length=200, blank=True)
+    # What the rules of the database fill in comes back with the insert: hence the defaults of the database.
+    number = models.CharField(_("number"), max_length=40, blank=True, default="", db_default="")
+    title = models.CharField(_("title"), max_length=200, blank=True, default="", db_default="")
     party = models.ForeignKey(
         "party.Party", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("customer")
     )
     owner = models.ForeignKey(
-        "access.User", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("owner")
+        "access.User", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("owner"), db_index=False
     )
     pipeline = models.ForeignKey(
-        Pipeline, models.PROTECT, related_name="deals", verbose_name=_("pipeline"), editable=False
-    )
-    stage = models.ForeignKey(Stage, models.PROTECT, related_name="deals", verbose_name=_("stage"), blank=True)
-    state = models.CharField(_("state"), max_length=8, choices=State, default=State.OPEN)
-    amount = MoneyField(_("amount"), default=0, blank=True)
-    currency = models.CharField(_("currency"), max_length=3, default="PLN")
+        Pipeline, models.PROTECT, related_name="deals", verbose_name=_("pipeline"), editable=False,
+        default=None, db_default=None, db_index=False,
+    )  # fmt: skip
+    stage = models.ForeignKey(
+        Stage, models.PROTECT, related_name="deals", verbose_name=_("stage"), blank=True,
+        default=None, db_default=None, db_index=False,
+    )  # fmt: skip
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.OPEN, db_default=State.OPEN)
+    amount = MoneyField(_("amount"), default=0, db_default=0, blank=True)
+    currency = CurrencyField(_("currency"))
     source = models.CharField(_("source"), max_length=80, blank=True)
     engaged_on = models.DateField(_("engaged on"), null=True, blank=True)
     closes_on = models.DateField(_("expected close"), null=True, blank=True)
-    closed_at = models.DateTimeField(_("closed"), null=True, blank=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True, default=None, db_default=None)
     lost_reason = models.ForeignKey(
-        LostReason, models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("why we lost it")
-    )
+        LostReason, models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("why we lost it"),
+        db_index=False,
+    )  # fmt: skip
     reopened_because = models.CharField(_("why it was reopened"), max_length=200, blank=True)
     notes = models.TextField(_("notes"), blank=True)
 
@@ -151,7 +178,6 @@ class Deal(Record):
         verbose_name_plural = _("deals")
         indexes = [
             models.Index(fields=["stage", "id"], name="deal_by_stage"),
-            models.Index(fields=["party"], name="deal_of_party"),
             models.Index(fields=["owner", "id"], name="deal_of_owner"),
             models.Index(fields=["closes_on"], name="deal_by_close"),
             GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="deal_title_part"),
@@ -159,9 +185,10 @@ class Deal(Record):
         constraints = [
             Follows("state", {"open": ["won", "lost"], "won": ["open"], "lost": ["open"]}, start=["open", "won", "lost"], name="deal_follows_its_states"),
             Frozen(
-                when=Q(state="won"), free=["state", "stage", "pipeline", "closed_at", "reopened_because", "owner"], name="deal_won_is_frozen",
+                when=Q(state="won"), free=["state", "reopened_because", "owner", "party"], name="deal_won_is_frozen",
                 says=_("A won deal can't be changed. Reopen it first."),
             ),
+            KeepsParty("won", name="deal_won_keeps_its_party", says=_("A won deal can't be changed. Reopen it first.")),
             Check(~Q(state="won") | Q(amount__gt=0), name="deal_won_has_amount", field="amount", says=_("Give the deal an amount before you win it.")),
             Check(Q(amount__gte=0), name="deal_amount_is_not_negative", field="amount", says=_("An amount can't be negative.")),
             Check(
@@ -169,72 +196,64 @@ class Deal(Record):
                 says=_("A deal has a time of closing when it is won or lost, and only then."),
             ),
             models.UniqueConstraint(fields=["number"], name="deal_number_is_unique", violation_error_message=_("There is a deal with this number.")),
-            Rule(rules.NUMBER, name="deal_takes_a_number", on="INSERT", timing="BEFORE"),
+            Numbered("sales.deal", "D-", table="sales_deal", name="deal_takes_a_number"),
             Rule(
                 rules.STAGE, name="deals_stand_in_their_stage", on="INSERT OR UPDATE", timing="BEFORE",
-                says=_("The stage does not fit the state: an open deal stands in an open stage. Use win, lose or reopen."),
+                says=_("The stage does not fit the state, or the pipeline has no stage for it. Use win, lose or reopen."),
             ),
             Rule(
                 rules.TOTAL, name="deals_amount_is_of_their_lines", on="UPDATE OF amount", timing="BEFORE",
                 says=_("The amount of this deal is the sum of its lines. Change the lines."),
             ),
-            Rule(rules.HISTORY, name="deal_keeps_its_stages", on="INSERT OR UPDATE OF stage_id", timing="AFTER"),
+            Rule(rules.HISTORY, name="deal_keeps_its_stages", on="INSERT OR UPDATE", timing="AFTER"),
         ]  # fmt: skip
 
     def __str__(self):
         return self.title or self.number
 
     def prepare(self, actor, verb):
-        """A deal starts in the first open stage of the first pipeline, under its customer's name."""
-        if self.stage_id is None:
-            kind = self.state
-            stages = Stage.objects.filter(kind=kind).order_by("pipeline__position", "pipeline__name", "position")
-            first = stages.first()
-            if first is None:
-                raise Refused(
-                    _now("There is no pipeline with a stage for this deal. Add one in the settings."),
-                    fields={"stage": [_now("There is no stage.")]},
-                )
-            self.stage = first
-        self.pipeline_id = self.stage.pipeline_id
-        if self.state != self.State.OPEN and self.closed_at is None:
-            self.closed_at = timezone.now()
-        if not self.title and verb == "add":
-            self.title = (self.party.name if self.party_id else "") or self.number
+        """Bringing a deal into a closing stage is winning or losing it, and needs the same right."""
+        if self.amount is None:
+            self.amount = 0
+        if verb not in ("add", "change") or self.stage_id is None:
+            return
+        stage = self.stage
+        if stage.kind != self.state:
+            self._close_by_stage(actor, verb, stage)
+        missing = [n for n in stage.required_fields if getattr(self, n, None) in (None, "", 0)]
+        if missing:
+            message = _now("The stage “{stage}” needs this.").format(stage=stage.name)
+            raise Refused(message, fields={name: [message] for name in missing}, code="stage_needs_fields")
+
+    def _close_by_stage(self, actor, verb: str, stage: Stage) -> None:
+        if stage.kind == Stage.Kind.OPEN:
+            message = _now("This deal is closed. Use “{verb}” and say why.").format(verb=_now("Reopen"))
+            raise Refused(message, fields={"stage": [message]}, code="use_a_verb")
+        require(actor, self, "win" if stage.kind == Stage.Kind.WON else "lose")
+        if stage.kind == Stage.Kind.LOST and verb == "change" and self.lost_reason_id is None:
+            message = _now("Use “{verb}” and say why.").format(verb=_now("Lose"))
+            raise Refused(message, fields={"stage": [message]}, code="use_a_verb")
+        self.state = stage.kind
 
     def settled(self, actor, verb, changed):
-        """What the database filled in; an import does not ask back."""
-        if verb in ("add", "change"):
-            self.refresh_from_db(fields=["number", "amount", "title"])
-
-    def _move(self, kind: str) -> None:
-        stage = self.stage.pipeline.stages.filter(kind=kind).order_by("position").first()
-        if stage is None:
-            raise Refused(
-                _now("The pipeline “{name}” has no stage for this.").format(name=self.stage.pipeline),
-                fields={"stage": [_now("There is no stage.")]},
-            )
-        self.stage = stage
+        """What the rules of the database made of it. Rows added in bulk were told so by the insert itself."""
+        if verb == "add" and not changed:
+            return
+        self.refresh_from_db(
+            fields=["title", "pipeline", "stage", "state", "amount", "closed_at", "lost_reason", "version", "updated_at"]
+        )
 
     @verb(to=State.WON, label=_("Win"), icon="trophy", tone="success")
     def win(self):
-        """Close the deal: the customer buys."""
-        self._move("won")
-        self.closed_at = timezone.now()
-        self.lost_reason = None
+        """Close the deal: the customer buys. It goes to the pipeline's won stage."""
 
     @verb(to=State.LOST, label=_("Lose"), asks=["lost_reason"], takes=["notes"], icon="thumbs-down", tone="danger")
     def lose(self):
-        """Close the deal: the customer does not buy."""
-        self._move("lost")
-        self.closed_at = timezone.now()
+        """Close the deal: the customer does not buy. It goes to the pipeline's lost stage."""
 
     @verb(to=State.OPEN, label=_("Reopen"), asks=["reopened_because"], icon="rotate-ccw")
     def reopen(self):
-        """Work on the deal again, from the first open stage."""
-        self._move("open")
-        self.closed_at = None
-        self.lost_reason = None
+        """Work on the deal again, from the first open stage of its pipeline."""
 
 
 class DealLine(Record):
@@ -249,7 +268,7 @@ class DealLine(Record):
     quantity = QuantityField(_("quantity"), default=1)
     price = PriceField(_("unit price"), blank=True)
     discount = models.DecimalField(_("discount (%)"), max_digits=5, decimal_places=2, default=0)
-    net = MoneyField(_("net"), default=0, editable=False)
+    net = MoneyField(_("net"), default=0, db_default=0, editable=False)
 
     data = Data(internal=["deal", "position", "product", "description", "quantity", "price", "discount", "net"])
     sync = Sync.MERGE
@@ -291,30 +310,47 @@ class DealLine(Record):
         return self.description or str(self.product or "")
 
     def prepare(self, actor, verb):
-        """A line without a price takes the product's."""
-        if self.price is None:
-            self.price = self.product.list_price if self.product_id else 0
+        """A line without a price takes the product's, if that is in the deal's currency."""
+        if self.price is not None:
+            return
+        if self.product_id is None or self.product.currency != self.deal.currency:
+            message = _now("Give a price: the catalogue has none in {currency}.").format(currency=self.deal.currency)
+            raise Refused(message, fields={"price": [message]}, code="no_price")
+        self.price = self.product.list_price
+
+    def settled(self, actor, verb, changed):
+        """The net is the database's."""
+        if verb == "change":
+            self.refresh_from_db(fields=["net"])
 
 
-class StageChange(Thing):
-    """A deal stood in a stage from ``entered_at`` to ``left_at`` (empty while it stands there); written by the database."""
+class StageChange(Record):
+    """A deal stood in a stage from ``entered_at`` to ``left_at`` (empty while it stands there); written by the database.
 
-    deal = models.ForeignKey(Deal, models.CASCADE, related_name="stage_changes")
-    from_stage = models.ForeignKey(Stage, models.PROTECT, null=True, related_name="+")
-    stage = models.ForeignKey(Stage, models.PROTECT, related_name="+")
-    state = models.CharField(max_length=8)
-    entered_at = models.DateTimeField()
-    left_at = models.DateTimeField(null=True)
-    amount = MoneyField()
-    actor = models.CharField(max_length=80)
+    Every site of a hybrid tenant keeps its own, from the changes that reach it.
+    """
+
+    deal = models.ForeignKey(Deal, models.PROTECT, related_name="stage_changes", verbose_name=_("deal"))
+    from_stage = models.ForeignKey(
+        Stage, models.PROTECT, null=True, related_name="+", verbose_name=_("from stage"), db_index=False
+    )
+    stage = models.ForeignKey(Stage, models.PROTECT, related_name="+", verbose_name=_("stage"), db_index=False)
+    state = models.CharField(_("state"), max_length=8, choices=Deal.State)
+    entered_at = models.DateTimeField(_("entered"))
+    left_at = models.DateTimeField(_("left"), null=True)
+    amount = MoneyField(_("amount"))
+    actor = models.CharField(_("by"), max_length=80)
 
     data = Data(internal=["deal", "from_stage", "stage", "state", "entered_at", "left_at", "amount", "actor"])
-    sync = Sync.APPEND
+    sync = Sync.LOCAL
 
     class Meta:
+        verbose_name = _("stage change")
+        verbose_name_plural = _("stage changes")
         constraints = [
-            models.UniqueConstraint(
-                fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"
-            ),
+            models.UniqueConstraint(fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"),
             Check(Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")), name="stage_is_left_after_it_was_entered"),
         ]
+
+    def __str__(self):
+        return str(self.stage)

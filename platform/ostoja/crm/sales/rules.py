@@ -1,30 +1,32 @@
-"""Rules of deals in the database's own language: numbers, stages, amounts from lines, the history of stages."""
+"""Rules of deals in the database's own language: stages, amounts from lines, the history of stages."""
 
-# A deal without a number takes the next of its series from the counter row.
-NUMBER = """
-IF coalesce(NEW.number, '') = '' THEN
-  DECLARE given bigint;
-  BEGIN
-    INSERT INTO party_counter (id, code, value) VALUES (gen_random_uuid(), 'sales.deal', 1)
-    ON CONFLICT (code) DO UPDATE SET value = party_counter.value + 1 RETURNING value INTO given;
-    NEW.number := 'D-' || lpad(given::text, 6, '0');
-  END;
-END IF;
-RETURN NEW;
-"""
+from ostoja.kernel.ids import UUID7_SQL
 
-# The pipeline is the stage's; an open deal stands in an open stage, a won one in a won stage; closed_at iff closed (CRM-3);
-# an amount that is not given is the sum of the lines (CRM-2).
+# Stage and state are one: the pipeline is the stage's; a deal whose state is set goes to the first stage of that kind in its
+# pipeline; a new deal takes the state of its stage. closed_at is there iff the deal is closed (CRM-3), a reason of loss only
+# with a loss. The name sorts behind the deal's other rules: whether the step is allowed and the deal not frozen was asked before.
 STAGE = """
 DECLARE kind_of_stage text; total numeric;
 BEGIN
+  IF NEW.stage_id IS NULL
+     OR TG_OP = 'UPDATE' AND NEW.state IS DISTINCT FROM OLD.state AND NEW.stage_id IS NOT DISTINCT FROM OLD.stage_id THEN
+    SELECT s.id INTO NEW.stage_id FROM sales_stage s JOIN sales_pipeline p ON p.id = s.pipeline_id
+    WHERE s.kind = NEW.state AND (NEW.pipeline_id IS NULL OR p.id = NEW.pipeline_id)
+    ORDER BY p.position, p.name, s.position, s.id LIMIT 1;
+  END IF;
   SELECT s.kind, s.pipeline_id INTO kind_of_stage, NEW.pipeline_id FROM sales_stage s WHERE s.id = NEW.stage_id;
+  IF TG_OP = 'INSERT' AND NEW.state = 'open' THEN NEW.state := coalesce(kind_of_stage, 'open'); END IF;
   IF kind_of_stage IS DISTINCT FROM NEW.state THEN {refuse} END IF;
   IF NEW.state = 'open' THEN NEW.closed_at := NULL;
-  ELSIF NEW.closed_at IS NULL THEN NEW.closed_at := now(); END IF;
+  ELSIF NEW.closed_at IS NULL THEN NEW.closed_at := clock_timestamp(); END IF;
+  IF NEW.state <> 'lost' THEN NEW.lost_reason_id := NULL; END IF;
   IF TG_OP = 'INSERT' THEN
     SELECT sum(l.net) INTO total FROM sales_dealline l WHERE l.deal_id = NEW.id;
-    IF total IS NOT NULL THEN NEW.amount := total; END IF;
+    NEW.amount := coalesce(total, NEW.amount, 0);
+  END IF;
+  IF coalesce(NEW.title, '') = '' THEN
+    SELECT p.name INTO NEW.title FROM party_party p WHERE p.id = NEW.party_id;
+    NEW.title := coalesce(NEW.title, NEW.number);
   END IF;
 END;
 RETURN NEW;
@@ -42,21 +44,24 @@ END;
 RETURN NEW;
 """
 
-# CRM-4: intervals of stages are contiguous, do not overlap, and the first begins with the deal.
+# CRM-4: intervals of stages are contiguous and do not overlap, and the first begins with the deal. Who waited for the row's
+# lock began earlier than the change it follows; its step is later all the same.
 HISTORY = """
-DECLARE moment timestamptz := now();
+DECLARE moment timestamptz; who text := coalesce(current_setting('ostoja.actor', true), '');
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    INSERT INTO sales_stagechange (id, deal_id, stage_id, state, entered_at, amount, actor)
-    VALUES (gen_random_uuid(), NEW.id, NEW.stage_id, NEW.state, moment, NEW.amount, current_setting('ostoja.actor', true));
+    INSERT INTO sales_stagechange (id, created_at, updated_at, version, deal_id, stage_id, state, entered_at, amount, actor)
+    VALUES ({new_id}, NEW.created_at, NEW.created_at, 1, NEW.id, NEW.stage_id, NEW.state, NEW.created_at, NEW.amount, who);
   ELSIF NEW.stage_id IS DISTINCT FROM OLD.stage_id THEN
-    UPDATE sales_stagechange SET left_at = moment WHERE deal_id = NEW.id AND left_at IS NULL;
-    INSERT INTO sales_stagechange (id, deal_id, stage_id, from_stage_id, state, entered_at, amount, actor)
-    VALUES (gen_random_uuid(), NEW.id, NEW.stage_id, OLD.stage_id, NEW.state, moment, NEW.amount, current_setting('ostoja.actor', true));
+    UPDATE sales_stagechange SET left_at = greatest(clock_timestamp(), entered_at) WHERE deal_id = NEW.id AND left_at IS NULL
+    RETURNING left_at INTO moment;
+    INSERT INTO sales_stagechange
+      (id, created_at, updated_at, version, deal_id, stage_id, from_stage_id, state, entered_at, amount, actor)
+    VALUES ({new_id}, moment, moment, 1, NEW.id, NEW.stage_id, OLD.stage_id, NEW.state, moment, NEW.amount, who);
   END IF;
 END;
 RETURN NULL;
-"""
+""".replace("{new_id}", UUID7_SQL)
 
 # CRM-2: net of a line is rounded first, half up to 2 decimals; the deal's amount is their sum.
 NET = """
@@ -64,13 +69,16 @@ NEW.net := round(NEW.quantity * NEW.price * (1 - NEW.discount / 100), 2);
 RETURN NEW;
 """
 
+# The amount follows the lines; when the last of them goes, the deal keeps the amount that it had.
 AMOUNT = """
-DECLARE deal uuid := CASE WHEN TG_OP = 'DELETE' THEN OLD.deal_id ELSE NEW.deal_id END; total numeric;
 BEGIN
-  SELECT coalesce(sum(l.net), 0) INTO total FROM sales_dealline l WHERE l.deal_id = deal;
-  UPDATE sales_deal SET amount = total WHERE id = deal AND amount IS DISTINCT FROM total;
-  IF TG_OP = 'UPDATE' AND OLD.deal_id <> NEW.deal_id THEN
-    UPDATE sales_deal SET amount = (SELECT coalesce(sum(l.net), 0) FROM sales_dealline l WHERE l.deal_id = OLD.deal_id) WHERE id = OLD.deal_id;
+  IF TG_OP <> 'INSERT' THEN
+    UPDATE sales_deal d SET amount = s.total FROM (SELECT sum(net) AS total FROM sales_dealline WHERE deal_id = OLD.deal_id) s
+    WHERE d.id = OLD.deal_id AND s.total IS NOT NULL AND d.amount <> s.total;
+  END IF;
+  IF TG_OP = 'INSERT' OR TG_OP = 'UPDATE' AND NEW.deal_id <> OLD.deal_id THEN
+    UPDATE sales_deal d SET amount = s.total FROM (SELECT sum(net) AS total FROM sales_dealline WHERE deal_id = NEW.deal_id) s
+    WHERE d.id = NEW.deal_id AND s.total IS NOT NULL AND d.amount <> s.total;
   END IF;
 END;
 RETURN NULL;

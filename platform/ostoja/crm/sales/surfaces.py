@@ -6,7 +6,9 @@ from django.utils.translation import gettext_lazy as _
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Board, Calendar, Panel, Surface
 
-from .models import Deal, DealLine, LostReason, Pipeline, Stage
+from ostoja.party.surfaces import PartySurface
+
+from .models import Deal, DealLine, LostReason, Pipeline, Stage, StageChange
 
 
 @surface(Deal)
@@ -16,7 +18,7 @@ class DealSurface(Surface):
     order = 20
     title = "title"
     subtitle = ["number", "party"]
-    list = ["title", "party", "amount", "stage", "state", "closes_on", "owner"]
+    list = ["number", "title", "party", "amount", "stage", "state", "closes_on", "owner"]
     sort = ["-id"]
     form = [
         "title",
@@ -33,8 +35,7 @@ class DealSurface(Surface):
     lines = ["lines"]
     panels = [
         Panel("lines", _("Products"), ("product", "quantity", "price", "discount", "net")),
-        Panel("activities", _("Activities")),
-        Panel("attachments", _("Files")),
+        Panel("stage_changes", _("Stages"), ("stage", "entered_at", "left_at", "amount")),
     ]
     natural_key = ["number"]
     history = ["state", "closed_at", "lost_reason"]
@@ -76,7 +77,7 @@ class StageSurface(Surface):
     title = "name"
     list = ["pipeline", "name", "position", "kind", "probability", "max_age"]
     sort = ["position"]
-    form = ["name", ("position", "kind"), ("probability", "max_age")]
+    form = ["name", ("position", "kind"), ("probability", "max_age"), "required_fields"]
     search = ["name"]
     filters = ["pipeline", "kind"]
     natural_key = ["pipeline", "name"]
@@ -95,3 +96,19 @@ class LostReasonSurface(Surface):
     form = ["name"]
     search = ["name"]
     natural_key = ["name"]
+
+
+@surface(StageChange)
+class StageChangeSurface(Surface):
+    slug = "stage-changes"
+    icon = "history"
+    inside = "deal"
+    title = "stage"
+    list = ["deal", "from_stage", "stage", "entered_at", "left_at", "amount", "actor"]
+    sort = ["-entered_at"]
+    filters = ["deal", "stage", "state", "entered_at", "left_at"]
+    badges = {"open": "blue", "won": "green", "lost": "neutral"}
+    automatic = True
+
+
+PartySurface.panels = (Panel("deals", _("Deals"), ("title", "amount", "stage", "state", "closes_on")), *PartySurface.panels)
