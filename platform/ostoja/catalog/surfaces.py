@@ -3,7 +3,7 @@
 from django.utils.translation import gettext_lazy as _
 
 from ostoja.kernel.registry import surface
-from ostoja.kernel.surfaces import Panel, Surface
+from ostoja.kernel.surfaces import Surface
 
 from .models import Category, Product, Unit
 
@@ -26,7 +26,6 @@ class ProductSurface(Surface):
     ]
     search = ["name", "code", "barcode"]
     filters = ["category", "kind", "is_active"]
-    panels = [Panel("attachments", _("Files"))]
     natural_key = ["code"]
     history = ["is_active"]
 

@@ -1,7 +1,13 @@
 """How files look: parts of the record that they are attached to; a name can be changed, the bytes can't."""
 
+from django.utils.translation import gettext_lazy as _
+
+from ostoja.catalog.surfaces import ProductSurface
+from ostoja.crm.sales.surfaces import DealSurface
 from ostoja.kernel.registry import surface
-from ostoja.kernel.surfaces import Surface
+from ostoja.kernel.surfaces import Panel, Surface
+from ostoja.party.surfaces import PartySurface
+from ostoja.planning.surfaces import ActivitySurface
 
 from .models import ActivityFile, DealFile, PartyFile, ProductFile
 
@@ -45,3 +51,7 @@ class ActivityFileSurface(FileSurface):
     inside = "activity"
     list = ["name", "activity", "size", "mime", "uploaded_by"]
     filters = ["activity"]
+
+
+for holder in (PartySurface, DealSurface, ProductSurface, ActivitySurface):
+    holder.panels = (*holder.panels, Panel("attachments", _("Files")))

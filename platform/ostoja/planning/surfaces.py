@@ -3,8 +3,10 @@
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from ostoja.crm.sales.surfaces import DealSurface
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Calendar, Panel, Surface, Timeline
+from ostoja.party.surfaces import PartySurface
 
 from .models import Activity
 
@@ -30,6 +32,9 @@ class ActivitySurface(Surface):
         },
     )  # fmt: skip
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
-    panels = [Panel("attachments", _("Files"))]
     history = ["state"]
     badges = {"open": "blue", "done": "green", "cancelled": "neutral"}
+
+
+for told in (PartySurface, DealSurface):  # what was said and agreed comes first on a card
+    told.panels = (Panel("activities", _("Activities")), *told.panels)

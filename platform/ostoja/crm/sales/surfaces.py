@@ -5,7 +5,6 @@ from django.utils.translation import gettext_lazy as _
 
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Board, Calendar, Panel, Surface
-
 from ostoja.party.surfaces import PartySurface
 
 from .models import Deal, DealLine, LostReason, Pipeline, Stage, StageChange
@@ -29,7 +28,7 @@ class DealSurface(Surface):
     ]
     search = ["title", "number", "party__name"]
     filters = ["state", "stage", "owner", "party", "closes_on", "amount", "lost_reason", "source"]
-    board = Board("stage", total="amount", card=("party", "amount", "closes_on", "owner"))
+    board = Board("stage", total="amount", card=("party", "amount", "closes_on", "owner"), within=Q(state="open"))
     calendar = Calendar("closes_on")
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
     lines = ["lines"]
