@@ -81,9 +81,8 @@ def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:
             )
         )
     lines = _take_lines(entry, data)
-    record = entry.model()
-    _defaults(actor, record, data)
     names = writable_fields(actor, entry, history=history)
+    record = entry.model(**_defaults(actor, entry, names, data))
     _known(entry, data, names)
     _bind(actor, entry, record, data, _with_required(entry, names, data), adding=True)
     record.prepare(actor, "add")
@@ -176,12 +175,14 @@ def _set_columns(record: Record, old: Mapping[str, object]) -> None:
             setattr(record, f.attname, value if value is None else f.to_python(value))
 
 
-def _defaults(actor: Actor, record: Record, data: dict) -> None:
-    """Whoever adds a record owns it, unless the data says otherwise."""
-    fields = {f.name: f for f in record._meta.concrete_fields}
-    owner = fields.get("owner")
-    if owner is not None and data.get("owner") in (None, "") and actor.user_id:
-        data["owner"] = actor.user if actor.user is not None else actor.user_id
+def _defaults(actor: Actor, entry: Entry, names: Sequence[str], data: dict) -> dict:
+    """Whoever adds a record owns it, unless the data says otherwise; answers what no form sets."""
+    if "owner" not in entry.fields or data.get("owner") not in (None, "") or not actor.user_id:
+        return {}
+    if "owner" not in names:
+        return {entry.fields["owner"].attname: actor.user_id}
+    data["owner"] = actor.user if actor.user is not None else actor.user_id
+    return {}
 
 
 def _with_required(entry: Entry, names: Sequence[str], data: dict) -> tuple[str, ...]:
@@ -569,8 +570,8 @@ class Many:
 
     def _fresh(self, data: dict) -> tuple[Record, list[tuple[Entry, Record]]]:
         lines = _take_lines(self.entry, data) or {}
-        _defaults(self.actor, self.entry.model(), data)
-        record = self._bound(self.entry, self.names, data, with_lines=bool(lines))
+        owned = _defaults(self.actor, self.entry, self.names, data)
+        record = self._bound(self.entry, self.names, data, owned, with_lines=bool(lines))
         record.prepare(self.actor, "add")
         children = []
         for name, rows in lines.items():
