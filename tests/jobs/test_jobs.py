@@ -195,4 +195,4 @@ def test_a_job_whose_worker_is_killed_goes_on_where_it_was(tenant, actor, monkey
         time.sleep(0.1)
     assert second.stdout.split() == ["2", "3", "4", "5", "6", "ran", "True"]
     job.refresh_from_db()
-    assert (job.state, job.done, job.attempts) == ("done", 6, 2)
+    assert (job.state, job.done, job.attempts) == ("done", 6, 1)  # it got further, so the attempts count anew

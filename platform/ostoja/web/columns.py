@@ -153,7 +153,7 @@ def _number(column: Column, record) -> SafeString:
 def _date(column: Column, record) -> SafeString:
     value: dt.date | None = getattr(record, column.field.attname)
     if value is None:
-        return mark_safe("")
+        return SafeString("")
     return format_html('<time datetime="{}">{}</time>', value.isoformat(), display.date(value))
 
 
@@ -169,7 +169,7 @@ def _bool(column: Column, record) -> SafeString:
 def _choice(column: Column, record) -> SafeString:
     value = getattr(record, column.field.attname)
     if value in (None, ""):
-        return mark_safe("")
+        return SafeString("")
     label = getattr(record, f"get_{column.field.name}_display")()
     if str(value) in column.entry.surface.badges:
         return display.pill(label, tone_of(column.entry, value))
@@ -178,13 +178,13 @@ def _choice(column: Column, record) -> SafeString:
 
 def _person(column: Column, record) -> SafeString:
     key = getattr(record, column.field.attname)
-    return mark_safe("") if key is None else display.person(getattr(record, column.field.name), key)
+    return SafeString("") if key is None else display.person(getattr(record, column.field.name), key)
 
 
 def _relation(column: Column, record) -> SafeString:
     key = getattr(record, column.field.attname)
     if key is None:
-        return mark_safe("")
+        return SafeString("")
     other = getattr(record, column.field.name)
     if column.pill:
         return display.pill(title_of(other), tone_of_related(other))
@@ -202,7 +202,7 @@ def _json(column: Column, record) -> SafeString:
 
 def _email(column: Column, record) -> SafeString:
     value = getattr(record, column.field.attname)
-    return format_html('<a class="hover:underline" href="mailto:{}">{}</a>', value, value) if value else mark_safe("")
+    return format_html('<a class="hover:underline" href="mailto:{}">{}</a>', value, value) if value else SafeString("")
 
 
 def _url(column: Column, record) -> SafeString:

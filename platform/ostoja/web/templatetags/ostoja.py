@@ -8,8 +8,8 @@ from pathlib import Path
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from ostoja.web import display
@@ -113,4 +113,4 @@ def scene() -> dict:
 @register.filter
 def initial(name: str) -> SafeString:
     """The first letter, for a mark."""
-    return mark_safe(display.initials(name)[:1])
+    return escape(display.initials(name)[:1])
