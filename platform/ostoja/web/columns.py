@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from django.db import models
 from django.utils.html import conditional_escape, format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
@@ -295,7 +295,7 @@ def row_of(columns: list[Column], record: models.Model, url: str) -> SafeString:
             ))
         else:
             cells.append(f'<td class="{one.css}">{one.html(record)}</td>')
-    return mark_safe("".join(cells))
+    return display.safe_join("", cells)
 
 
 def _lead_text(one: Column, record) -> SafeString:
