@@ -237,7 +237,7 @@ class Deal(Record):
 
     def settled(self, actor, verb, changed):
         """What the rules of the database made of it. Rows added in bulk were told so by the insert itself."""
-        if verb == "add" and not changed:
+        if verb in ("add", "import") and not changed:
             return
         self.refresh_from_db(
             fields=["title", "pipeline", "stage", "state", "amount", "closed_at", "lost_reason", "version", "updated_at"]
