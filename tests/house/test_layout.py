@@ -22,7 +22,7 @@ BANS = [
     (r"^\s*with tenant\b\s*:", (), "with tenant:"),
     (r"@(schema|tenant)_context", (), "@tenant_context(t)"),
     (r"\.(set_tenant|set_schema)\(", ("tenancy/",), "connection.set_tenant(t)"),
-    (r"\bmark_safe\(", ("web/display.py",), "mark_safe(x)"),
+    (r"\bmark_safe\(", ("web/display.py", "web/widgets.py"), "mark_safe(x)"),
     (r"^\s*import pickle|^\s*from pickle", (), "import pickle"),
     (r"\.extra\(|\bRawSQL\(", (), "rows.extra(where=[])"),
     (r"@receiver\(|\b(post|pre)_(save|delete|init)\b", (), "@receiver(post_save)"),
