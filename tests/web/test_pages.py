@@ -25,3 +25,27 @@ def test_an_unknown_record_is_a_404_page(signed_in, slug):
 def test_strangers_are_asked_to_sign_in(client, slug):
     answer = client.get(f"/{slug}")
     assert (answer.status_code, answer["Location"]) == (302, f"/sign-in?next=%2F{slug}")
+
+
+@pytest.mark.parametrize("page", ["company", "roles", "profile", "devices", "tokens"])
+def test_the_settings_open(signed_in, page):
+    assert signed_in.get(f"/settings/{page}").status_code == 200
+
+
+@pytest.mark.parametrize("slug", [e.slug for e in registry.entries() if e.surface.form])
+def test_the_form_of_a_new_record_opens(signed_in, slug):
+    assert signed_in.get(f"/{slug}/new").status_code in (200, 403)
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_the_first_page_of_an_import_opens(signed_in, slug):
+    assert signed_in.get(f"/{slug}/import").status_code == 200
+    assert signed_in.get(f"/{slug}/import/columns.csv")["Content-Type"].startswith("text/csv")
+
+
+@pytest.mark.parametrize("slug", slugs())
+@pytest.mark.parametrize("format", ["csv", "xlsx"])
+def test_a_list_is_exported(signed_in, slug, format):
+    answer = signed_in.post(f"/{slug}/export.{format}")
+    assert answer.status_code == 200
+    assert answer["Content-Disposition"].startswith("attachment")

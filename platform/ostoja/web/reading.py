@@ -122,7 +122,7 @@ class Filter:
         return condition
 
     def _range(self) -> Q | None:
-        low, high = self._bound(self.low), self._bound(self.high)
+        low, high = self.bound(self.low), self.bound(self.high)
         condition = Q()
         name = f"{self.name}__date" if kind_of(self.field) == "moment" else self.name
         if low is not None:
@@ -131,7 +131,8 @@ class Filter:
             condition &= Q(**{f"{name}__lte": high})
         return condition or None
 
-    def _bound(self, text: str) -> object | None:
+    def bound(self, text: str) -> object | None:
+        """One end of a range as a value; None when it says nothing."""
         if not text:
             return None
         try:
@@ -145,7 +146,7 @@ class Filter:
         """Operator and value in words; ``labels`` names related records by id."""
         if self.kind == "range":
             show = display.date if self.input == "date" else display.number
-            low, high = self._bound(self.low), self._bound(self.high)
+            low, high = self.bound(self.low), self.bound(self.high)
             if low is not None and high is not None:
                 return _("is between"), f"{show(low)} – {show(high)}"
             return ("≥", show(low)) if low is not None else ("≤", show(high) if high is not None else "–")

@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from . import errors
-from .views import account, boards, development, lists, palette, records, settings, work
+from .views import account, boards, development, exchange, files, lists, palette, people, records, settings, work
 
 SLUG = r"(?P<slug>[a-z][a-z0-9-]*)"
 KEY = r"(?P<pk>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -23,6 +23,7 @@ urlpatterns = [
     path("password/<str:token>", account.new_password),
     path("confirm/<str:token>", account.confirm),
     path("welcome/<str:token>", account.welcome),
+    path("invitation/<str:token>", people.join),
     path("language", account.language),
     path("palette", palette.find),
     path("jobs/mine", work.mine),
@@ -31,6 +32,12 @@ urlpatterns = [
     re_path(rf"^views/{KEY}/forget$", lists.forget_view),
     path("settings", settings.start),
     path("settings/company", settings.company),
+    path("settings/people", people.directory),
+    path("settings/people/invite", people.invite),
+    re_path(rf"^settings/people/{KEY}/roles$", people.roles),
+    re_path(rf"^settings/people/{KEY}/owner$", people.owner),
+    re_path(rf"^settings/people/invitations/{KEY}/resend$", people.resend),
+    re_path(rf"^settings/people/invitations/{KEY}/withdraw$", people.withdraw),
     path("settings/roles", settings.roles),
     path("settings/roles/new", settings.new_role),
     re_path(rf"^settings/roles/{KEY}$", settings.roles),
@@ -44,6 +51,16 @@ urlpatterns = [
     re_path(rf"^settings/tokens/{KEY}/revoke$", settings.revoke_token),
     path("development/mail", development.mail),
     path("development/mail/<str:key>", development.mail),
+    re_path(rf"^imports/{KEY}$", exchange.run),
+    re_path(rf"^imports/{KEY}/columns$", exchange.columns),
+    re_path(rf"^imports/{KEY}/values$", exchange.values),
+    re_path(rf"^imports/{KEY}/progress$", exchange.progress),
+    re_path(rf"^imports/{KEY}/go$", exchange.go),
+    re_path(rf"^imports/{KEY}/stop$", exchange.stop),
+    re_path(rf"^imports/{KEY}/undo$", exchange.undo),
+    re_path(rf"^imports/{KEY}/save$", exchange.save_mapping),
+    re_path(rf"^imports/{KEY}/errors\.csv$", exchange.errors_file),
+    re_path(rf"^exports/{KEY}$", exchange.exported),
     re_path(rf"^{SLUG}$", lists.show),
     re_path(rf"^{SLUG}/totals$", lists.totals),
     re_path(rf"^{SLUG}/filters$", lists.filters),
@@ -52,6 +69,10 @@ urlpatterns = [
     re_path(rf"^{SLUG}/assign$", lists.assign),
     re_path(rf"^{SLUG}/delete$", lists.delete_all),
     re_path(rf"^{SLUG}/do/{VERB}$", lists.do_on_all),
+    re_path(rf"^{SLUG}/import$", exchange.upload),
+    re_path(rf"^{SLUG}/import/columns\.csv$", exchange.sample),
+    re_path(rf"^{SLUG}/export\.(?P<format>csv|xlsx)$", exchange.export),
+    re_path(rf"^{SLUG}/write$", records.write),
     re_path(rf"^{SLUG}/board$", boards.board),
     re_path(rf"^{SLUG}/calendar$", boards.calendar),
     re_path(rf"^{SLUG}/new$", records.new),
@@ -59,5 +80,7 @@ urlpatterns = [
     re_path(rf"^{SLUG}/{KEY}/edit$", records.edit),
     re_path(rf"^{SLUG}/{KEY}/delete$", records.delete),
     re_path(rf"^{SLUG}/{KEY}/move$", boards.move),
+    re_path(rf"^{SLUG}/{KEY}/files$", files.upload),
+    re_path(rf"^{SLUG}/{KEY}/content$", files.content),
     re_path(rf"^{SLUG}/{KEY}/do/{VERB}$", records.do),
 ]

@@ -128,6 +128,15 @@ def render_field(bound, css: str = "") -> SafeString:
             '<div class="form-field {} {}"><label class="check-line">{}<span>{}</span></label>{}{}</div>',
             css, wide, control_of(bound), bound.label, help_text, errors_of(bound),
         )
+    if isinstance(widget, forms.CheckboxSelectMultiple):
+        widget.attrs.setdefault("class", "cb")
+        boxes = format_html_join(
+            "", '<label class="check-line py-0.5">{}<span>{}</span></label>', ((one.tag(), one.choice_label) for one in bound)
+        )
+        return format_html(
+            '<fieldset class="form-field {}"><legend class="mb-1 text-xs font-medium">{}</legend>{}{}{}</fieldset>',
+            css, bound.label, boxes or _("There is nothing to choose from yet."), help_text, errors_of(bound),
+        )  # fmt: skip
     star = format_html('<span class="required" aria-hidden="true" title="{}">*</span>', _("Needed")) if bound.field.required else ""
     return format_html(
         '<div class="form-field {} {}"><label for="{}">{}{}</label>{}{}{}</div>',

@@ -45,8 +45,8 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
         more.append({"label": _("Import"), "icon": "upload", "url": places.part_of(entry, "import")})
     if may_export:
         more += [
-            {"label": _("Export as Excel"), "icon": "file-spreadsheet", "url": places.part_of(entry, "export.xlsx")},
-            {"label": _("Export as CSV"), "icon": "download", "url": places.part_of(entry, "export.csv")},
+            {"label": _("Export as Excel"), "icon": "file-spreadsheet", "url": places.part_of(entry, "export.xlsx"), "post": True},
+            {"label": _("Export as CSV"), "icon": "download", "url": places.part_of(entry, "export.csv"), "post": True},
         ]
     return {
         "entry": entry, "plural": label_of(entry), "singular": str(name), "icon": entry.surface.icon, "url": places.list_of(entry),
@@ -172,6 +172,8 @@ def bulk_actions(actor, entry: Entry) -> list[dict]:
                 "confirm": verb.confirm or _("{verb}: all selected?").format(verb=verb.label),
                 "danger": verb.tone == "danger",
             })
+    if may(actor, entry, "export"):
+        made.append({"label": _("Export"), "icon": "download", "url": places.part_of(entry, "export.xlsx"), "download": True})
     if may(actor, entry, "delete"):
         made.append({
             "label": _("Delete"), "icon": "trash-2", "url": places.part_of(entry, "delete"), "danger": True,
@@ -256,9 +258,14 @@ def subtitle(actor, entry: Entry, record) -> str:
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 
-def _chosen(request: HttpRequest, entry: Entry) -> list:
+def chosen_ids(request: HttpRequest) -> list:
+    """The ids of the records that were ticked."""
     given = request.POST.getlist("id") or request.GET.getlist("id")
-    ids = list(dict.fromkeys(k for k in map(parse_uuid, given) if k))
+    return list(dict.fromkeys(k for k in map(parse_uuid, given) if k))
+
+
+def _chosen(request: HttpRequest, entry: Entry) -> list:
+    ids = chosen_ids(request)
     if not ids:
         raise Refused(_("Select some {things} first.").format(things=entry.model._meta.verbose_name_plural))
     if len(ids) > MOST_AT_ONCE:

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_GET, require_POST
 from ostoja import gate
 from ostoja.access.models import User
 from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
-from ostoja.documents.models import Attachment
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
@@ -37,7 +36,7 @@ from ..columns import (
 )
 from ..inside import is_htmx, must, of_object
 from ..story import story
-from .files import attached
+from .files import attached, is_files
 from .lists import about, subtitle
 
 SIDE_ROWS = 8
@@ -72,7 +71,7 @@ def panels(actor, entry: Entry) -> list[Panel]:
         related = entry_of(relation.related_model) if relation is not None else None
         if related is None or not may(actor, related, "view"):
             continue
-        part = related.surface.inside == relation.field.name and declared.related not in entry.surface.lines
+        part = related.surface.inside == relation.field.name and declared.related not in entry.surface.lines and not is_files(related)
         names = declared.columns or tuple(n for n in related.surface.list if n != relation.field.name)
         label = str(capfirst(declared.label)) if declared.label else label_of(related)
         made.append(Panel(declared.related, label, related, relation.field.name, part, names))
@@ -224,7 +223,7 @@ def _content(request: HttpRequest, entry: Entry, tab: Panel | None, record) -> d
         }
     if tab.entry.surface.timeline is not None:
         return {"template": "ostoja/records/tab_activity.html"} | _timeline(request, tab, record)
-    if issubclass(tab.entry.model, Attachment):
+    if is_files(tab.entry):
         return {"template": "ostoja/records/tab_files.html"} | attached(request, entry, tab, record)
     return {"template": "ostoja/records/tab_related.html"} | _related(request, tab, record)
 

@@ -43,8 +43,12 @@ addEventListener("beforeunload", (event) => {
 on("keydown", "form[data-guard]", (form, event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "Enter") form.requestSubmit();
 });
+/* an export of a list is of the list as it stands: search, filters and order come along */
+on("submit", "form[data-with-query]", (form) => {
+  form.action = form.getAttribute("action").split("?")[0] + location.search;
+});
 /* one click, one submit; the button comes back if the page is shown again */
-on("submit", "form[method=post]:not([hx-post])", (form, event) => {
+on("submit", "form[method=post]:not([hx-post], [data-download])", (form, event) => {
   if (form.dataset.sent !== undefined) event.preventDefault();
   form.dataset.sent = "";
 });
