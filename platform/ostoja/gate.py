@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -165,6 +164,11 @@ def _delete_all(entry: Entry, records: Sequence[Record]) -> None:
             if children:
                 _delete_all(part, children)
     entry.model._default_manager.filter(pk__in=keys).delete()
+
+
+def _stamps(record: Record) -> list[models.Field]:
+    """Fields that a save fills with the time of adding, whatever they were set to."""
+    return [f for f in record._meta.concrete_fields if getattr(f, "auto_now_add", False)]
 
 
 def _set_columns(record: Record, old: Mapping[str, object]) -> None:
@@ -541,6 +545,9 @@ class Many:
                     record = outcome.record = self.entry.model()
                     _set_columns(record, old)
                     record.save(force_insert=True)
+                    stamps = {f.name: f.to_python(old[f.column]) for f in _stamps(record) if f.column in old}
+                    if stamps:
+                        self.entry.model._default_manager.filter(pk=record.pk).update(**stamps)
                     _still_mine(self.actor, self.entry, record)
         return outcomes
 

@@ -9,20 +9,19 @@ from collections.abc import Iterable
 
 from django.db import models
 from django.utils import translation
-from django.utils.translation import gettext as _
 
 from ostoja.kernel.registry import Entry
 
 from .reading import Table
 from .targets import Target, Targets
-from .values import Unreadable, choice, date_order, decimal_sign, plain, shown
+from .values import Unreadable, choice, date_order, decimal_sign, plain
 
 LIKE = 0.86
 SAMPLED = 2_000
 WORDS = {
     "email": "e mail,mail,email address,adres email,adres e mail,poczta",
     "phone": "telephone,tel,mobile,telefon,komorka,numer telefonu",
-    "name": "company,company name,account,account name,organisation,organization,firma,nazwa firmy,klient,customer,customer name,product,product name",
+    "name": "nazwa,imie i nazwisko,company,company name,account,account name,organisation,organization,firma,nazwa firmy,klient,customer,customer name,product,product name",
     "party": "company,account,customer,client,organisation,organization,firma,klient,kontrahent,account name",
     "product": "item,article,towar,produkt,product name",
     "owner": "sales agent,agent,salesperson,seller,responsible,handlowiec,opiekun,wlasciciel,account manager",
@@ -33,7 +32,7 @@ WORDS = {
     "list_price": "price,unit price,cena,sales price,list price",
     "quantity": "qty,ilosc,liczba",
     "industry": "sector,branza,sektor",
-    "founded_year": "year established,founded,rok zalozenia",
+    "founded": "year established,founded,rok zalozenia",
     "employees": "number of employees,headcount,liczba pracownikow,zatrudnienie",
     "annual_revenue": "revenue,turnover,przychod,obrot",
     "website": "web,www,url,strona,strona www,homepage",
@@ -82,10 +81,20 @@ def guess(targets: Targets, table: Table, language: str = "en") -> list[dict]:
 
 
 def guess_mode(targets: Targets, columns: Iterable[dict]) -> str:
-    """``upsert`` when the columns can tell records apart, else nothing."""
+    """``upsert`` when the columns tell records apart for certain, else nothing: names that repeat must not be merged."""
     given = {c["to"] for c in columns}
-    natural = targets.entry.surface.natural_key
-    return "upsert" if "id" in given or (natural and set(natural) <= given) else ""
+    natural = set(targets.entry.surface.natural_key)
+    return "upsert" if "id" in given or (natural and natural <= given and _is_unique(targets.entry, natural)) else ""
+
+
+def _is_unique(entry: Entry, names: set[str]) -> bool:
+    """Whether the database keeps these fields unique together."""
+    for constraint in entry.model._meta.constraints:
+        if isinstance(constraint, models.UniqueConstraint) and constraint.condition is None:
+            told = {e.name for x in constraint.expressions for e in x.flatten() if isinstance(e, models.F)}
+            if set(constraint.fields) | told == names:
+                return True
+    return any(entry.fields[n].unique for n in names if len(names) == 1)
 
 
 def _names_of(target: Target) -> Iterable[tuple[str, float]]:
@@ -158,13 +167,3 @@ def nearest_choice(field: models.Field, text: str) -> str:
     }
     close = difflib.get_close_matches(plain(text), list(words), 1, 0.7)
     return str(words[close[0]]) if close else ""
-
-
-def warn_of_guess(order: str, column: str) -> str:
-    """A sentence about a date order that was assumed."""
-    return _("The dates in “{column}” are read as {order}.").format(column=shown(column), order=order)
-
-
-def entry_words(entry: Entry) -> str:
-    """The object's name as a header may call it."""
-    return normal(entry.model._meta.verbose_name)

@@ -98,6 +98,16 @@ def check(job: Run) -> None:
         job.progress(counts.rows, counts.rows, _said(counts))
 
 
+def _check_gave_up(job: Job) -> None:
+    run = ImportRun.objects.filter(pk=job.args.get("run"), state=ImportRun.State.CHECKING).first()
+    if run is not None:
+        reason = {"error": _("The worker died while it checked the file. Is the file too large for its memory?")}
+        _set(Actor.system(), run, "dry_run", state=ImportRun.State.DRAFT, result=_without(run, "error") | reason)
+
+
+check.gave_up = _check_gave_up
+
+
 def _without(run: ImportRun, *names: str) -> dict:
     return {k: v for k, v in run.result.items() if k not in names}
 
@@ -154,14 +164,14 @@ def bring(job: Run) -> None:
     try:
         counts = _whole(job, run) if run.whole else _by_chunks(job, run)
     except Cancelled:
-        _stopped(job, run, ImportRun.State.STOPPED)
+        _stopped(job.job, run, job.actor, ImportRun.State.STOPPED)
         raise
     except OstojaError as error:
-        _stopped(job, run, ImportRun.State.FAILED, error.message)
+        _stopped(job.job, run, job.actor, ImportRun.State.FAILED, error.message)
         raise
     except Exception:
         if job.job.attempts >= MAX_ATTEMPTS:
-            _stopped(job, run, ImportRun.State.FAILED, _("It failed for a reason that is in the log."))
+            _stopped(job.job, run, job.actor, ImportRun.State.FAILED, _("It failed for a reason that is in the log."))
         raise
     job.result(**asdict(counts))
 
@@ -169,21 +179,23 @@ def bring(job: Run) -> None:
 def _gave_up(job: Job) -> None:
     run = ImportRun.objects.filter(pk=job.args.get("run"), state=ImportRun.State.RUNNING).first()
     if run is not None:
-        worked = Run(job, Actor.system())
-        _stopped(worked, run, ImportRun.State.FAILED, _("The worker died again and again at the same row."))
+        _stopped(
+            job, run, Actor.system(), ImportRun.State.FAILED, _("The worker died again and again at the same row.")
+        )
 
 
 bring.gave_up = _gave_up
 
 
-def _stopped(job: Run, run: ImportRun, state: str, error: str = "") -> None:
+def _stopped(job: Job, run: ImportRun, actor: Actor, state: str, error: str = "") -> None:
     """Keep where it was, so that the next run goes on from there."""
+    job.refresh_from_db(fields=["cursor"])  # what was committed
     cursor = job.cursor or run.result.get("cursor") or {}
     counts = Counts(**cursor.get("counts", {}))
     result = _without(run, "error", "cursor") | {"cursor": cursor, "errors": cursor.get("faults", 0)}
     if error:
         result["error"] = error
-    _set(job.actor, run, "run", state=state, result=result, finished_at=timezone.now(), **_numbers(counts))
+    _set(actor, run, "run", state=state, result=result, finished_at=timezone.now(), **_numbers(counts))
 
 
 def _by_chunks(job: Run, run: ImportRun) -> Counts:
@@ -303,8 +315,8 @@ def undo(job: Run) -> None:
                 }
                 job.progress(done, total, cursor=where)
             _tell(done, total)
-    except Cancelled:
-        _set(job.actor, run, "undo", state=ImportRun.State.DONE, result=run.result | {"undo": asdict(undone)})
+    except (Cancelled, OstojaError) as error:
+        _undo_ended(job.job, run, job.actor, error.message if isinstance(error, OstojaError) else "")
         raise
     with transaction.atomic():
         if left:
@@ -321,6 +333,28 @@ def undo(job: Run) -> None:
         )
         job.progress(total, total)
     job.result(**{k: v for k, v in asdict(undone).items() if k != "kept"})
+
+
+def _undo_ended(job: Job, run: ImportRun, actor: Actor, error: str = "") -> None:
+    """An undo that ended before its end: the import stands with what is left of it, and can be undone again."""
+    job.refresh_from_db(fields=["cursor"])
+    result = (
+        _without(run, "error")
+        | {"undo": job.cursor.get("undone", asdict(Undone()))}
+        | ({"error": error} if error else {})
+    )
+    _set(actor, run, "undo", state=ImportRun.State.DONE, result=result)
+
+
+def _undo_gave_up(job: Job) -> None:
+    run = ImportRun.objects.filter(pk=job.args.get("run"), state=ImportRun.State.UNDOING).first()
+    if run is not None:
+        _undo_ended(
+            job, run, Actor.system(), _("The worker died again and again; the rest of the import is still there.")
+        )
+
+
+undo.gave_up = _undo_gave_up
 
 
 # --- export -----------------------------------------------------------------------------------------------------------
@@ -346,6 +380,15 @@ def write(job: Run) -> None:
         export.fail(run, job.actor)
         raise
     job.result(rows=written, size=size)
+
+
+def _write_gave_up(job: Job) -> None:
+    run = ExportRun.objects.filter(pk=job.args.get("run")).first()
+    if run is not None:
+        export.fail(run, Actor.system())
+
+
+write.gave_up = _write_gave_up
 
 
 @every(seconds=900)

@@ -182,7 +182,9 @@ def _refuse_other_types(data: bytes, nuls: int) -> None:
             _("This is a file of the type {type}, not a table. Choose a CSV or XLSX file.").format(type=kind.mime),
             code="file_type",
         )
-    if nuls > min(len(data), SAMPLE) // 100 + 10:
+    sample = data[:SAMPLE]
+    controls = sum(sample.count(c) for c in range(1, 32) if c not in b"\t\n\x0b\x0c\r\x1b")
+    if nuls > len(sample) // 100 + 10 or controls > len(sample) // 50 + 10:
         raise Refused(_("This is no text and no workbook. Choose a CSV or XLSX file."), code="file_type")
     start = data[:1000].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):

@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext as _
 
 from ostoja import gate
-from ostoja.access.policy import may, visible, visible_fields
+from ostoja.access.policy import find, may, visible, visible_fields
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -166,7 +166,12 @@ def remap(
     Raises Refused with what the mapping names and the file or the object does not have.
     """
     entry_for(actor, run.object)
-    if run.state in (ImportRun.State.CHECKED, ImportRun.State.FAILED) and not run.result.get("cursor"):
+    run = find(actor, ImportRun, run.pk)
+    if run.state not in (ImportRun.State.DRAFT, ImportRun.State.CHECKED, ImportRun.State.FAILED) or run.result.get(
+        "cursor"
+    ):
+        raise Refused(_("An import that has run can't be changed any more; start a new one."), code="state")
+    if run.state in (ImportRun.State.CHECKED, ImportRun.State.FAILED):
         run = gate.perform(actor, run, "reopen")
     changes: dict = {}
     table = None
@@ -378,7 +383,8 @@ def _previewed(brought: Engine, item: Item) -> PreviewRow:
             value = item.values.get(path, "")
             if item.record is not None and not item.faults and path != "id":
                 value = getattr(item.record, target.field.name, value)
-            shown[path] = _as_text(target, value)
+            coming = next((text for name, _column, text in item.later if name == target.name), "")
+            shown[path] = coming or _as_text(target, value)
         else:
             ones = item.parts.get(target.part, ())
             shown[path] = ", ".join(_as_text(target, one[target.name]) for one in ones if target.name in one)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from django.db.models import Max, Min, Q
+from django.db.models import Max, Min, Q, QuerySet
 from django.db.models.fields import CharField
 from django.utils.translation import gettext as _
 
@@ -59,7 +59,7 @@ class Touched:
 def touched(cause: uuid.UUID, before: int | None = None) -> Iterator[list[Touched]]:
     """Chunks of the records that an import touched, the one that was begun last coming first."""
     while True:
-        rows = Change.objects.filter(cause=cause).values("model", "record").annotate(first=Min("id"), last=Max("id"))
+        rows = _changes_of(cause).values("model", "record").annotate(first=Min("id"), last=Max("id"))
         if before is not None:
             rows = rows.filter(first__lt=before)
         chunk = [Touched(r["model"], r["record"], r["first"], r["last"]) for r in rows.order_by("-first")[:CHUNK]]
@@ -71,7 +71,13 @@ def touched(cause: uuid.UUID, before: int | None = None) -> Iterator[list[Touche
 
 def count(cause: uuid.UUID) -> int:
     """How many records an import touched."""
-    return Change.objects.filter(cause=cause).values("model", "record").distinct().count()
+    return _changes_of(cause).values("model", "record").distinct().count()
+
+
+def _changes_of(cause: uuid.UUID) -> QuerySet:
+    """What an import did itself; histories that the database keeps by itself are not undone, they go on."""
+    automatic = [e.label for e in registry.entries() if e.surface.automatic]
+    return Change.objects.filter(cause=cause).exclude(model__in=automatic)
 
 
 class Undo:
@@ -98,12 +104,13 @@ class Undo:
         for entry, ones in by_entry.items():
             there = {r.pk: r for r in visible(self.actor, entry.model).filter(pk__in=[o.key for o in ones])}
             deletes, restores, revives = [], [], []
+            with_parent = self._go_with_their_parents(entry, there.values())
             for one in ones:
                 rows = changes[one.key]
                 record = there.get(one.key)
                 if rows[0].op == "I":
-                    if record is None:
-                        continue  # the import's own work is gone already
+                    if record is None or record.pk in with_parent:
+                        continue  # it is gone already, or goes and stays with the record that it is a part of
                     if one.key in since:
                         undone.keep(entry.label, one.key, str(record), since[one.key])
                     else:
@@ -163,6 +170,19 @@ class Undo:
             for change in others.order_by("id")
             if change.id > first[change.record]
         }
+
+    def _go_with_their_parents(self, entry: Entry, records: Iterable) -> set[uuid.UUID]:
+        """Parts of records that the import created: they are deleted with them, and kept with them."""
+        if entry.parent is None:
+            return set()
+        inside = entry.model._meta.get_field(entry.surface.inside).attname
+        parents = {r.pk: getattr(r, inside) for r in records}
+        made = set(
+            Change.objects.filter(cause=self.cause, op="I", record__in=set(parents.values())).values_list(
+                "record", flat=True
+            )
+        )
+        return {key for key, parent in parents.items() if parent in made}
 
     def _to_restore(self, entry, one, record, rows, since, restores, undone) -> None:
         old = _before(rows)
