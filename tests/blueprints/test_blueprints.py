@@ -128,7 +128,11 @@ def test_no_role_but_the_head_manages_people_or_sees_everything(name):
         ("blueprint.toml", HEAD + 'currency = "złoty"', "currency must be three capital letters"),
         ("blueprint.toml", HEAD + 'owner_role = "chief"', "owner_role names “chief”"),
         ("unts.csv", "key,code\npcs,pcs\n", "no object has the address “unts”; did you mean “units”?"),
-        ("units.csv", "key,code,name,decmals\npcs,pcs,Piece,0\n", "no field “decmals” that can be set; did you mean “decimals”?"),
+        (
+            "units.csv",
+            "key,code,name,decmals\npcs,pcs,Piece,0\n",
+            "no field “decmals” that can be set; did you mean “decimals”?",
+        ),
         ("units.csv", "key,code\npcs,pcs\n", "“name” must be given"),
         ("units.csv", "key,code,name,name.pl\npcs,pcs,Piece,\n", "name has no words in “pl”"),
         ("categories.csv", "key,name,parent\na,A,b\n", "parent points to “b”, and no row of categories has this key"),
