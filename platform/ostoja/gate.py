@@ -466,10 +466,8 @@ class Many:
         outcomes = [Outcome(i) for i in range(len(rows))]
         children: dict[int, list[tuple[Entry, Record]]] = {}
         for outcome, row in zip(outcomes, rows, strict=True):
-            try:
+            with self._telling(outcome):
                 outcome.record, children[outcome.index] = self._fresh(dict(row))
-            except Refused as error:
-                self._blame(outcome, error)
         with changing(self.actor, "import" if self.history else "add", self.cause):
             accepted = [o for o in outcomes if o.ok]
             try:
@@ -508,12 +506,15 @@ class Many:
                 with transaction.atomic():
                     if len(within) != len({r.pk for r in records}):
                         raise NotAllowed("")
+                    for record in records:
+                        record.leaving(self.actor)
                     _delete_all(self.entry, records)
             except (*DATABASE_REFUSALS, models.ProtectedError, NotAllowed):
                 for outcome, record in zip(outcomes, records, strict=True):  # find out which ones, one by one
                     with self._telling(outcome), transaction.atomic():
                         if record.pk not in within:
                             require(self.actor, record, "delete")
+                        record.leaving(self.actor)
                         _delete_all(self.entry, [record])
         return outcomes
 
@@ -527,6 +528,8 @@ class Many:
                     if record.pk not in within:
                         require(self.actor, record, "change")
                     before = _values(record)
+                    _set_columns(record, old)
+                    record.prepare(self.actor, "change")
                     _set_columns(record, old)
                     changed = [
                         f.name for f in record._meta.concrete_fields if getattr(record, f.attname) != before[f.attname]
@@ -543,6 +546,8 @@ class Many:
             for outcome, old in zip(outcomes, olds, strict=True):
                 with self._telling(outcome), transaction.atomic():
                     record = outcome.record = self.entry.model()
+                    _set_columns(record, old)
+                    record.prepare(self.actor, "add")
                     _set_columns(record, old)
                     record.save(force_insert=True)
                     stamps = {f.name: f.to_python(old[f.column]) for f in _stamps(record) if f.column in old}

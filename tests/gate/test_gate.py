@@ -127,3 +127,18 @@ def test_many_rows_cost_few_queries(tenant, actor):
     with CaptureQueriesContext(connection) as queries:
         gate.Many(actor, Department).add([{"name": f"Department {n}"} for n in range(200)])
     assert len(queries) <= 9
+
+
+def test_many_rows_ask_the_guards_too(tenant, actor, as_role):
+    helper = as_role({"access.role": ALL, "access.department": ALL})
+    outcomes = gate.Many(helper, Role).add(
+        [
+            {"name": "Small", "code": "small", "grants": {}},
+            {"name": "All", "code": "all", "grants": {"*": {"*": "all"}}},
+        ]
+    )
+    assert [o.ok for o in outcomes] == [True, False] and Role.objects.filter(code="all").count() == 0
+    mighty = gate.perform(actor, Role, "add", {"name": "Mighty", "code": "mighty", "grants": {"*": {"*": "all"}}})
+    assert not gate.Many(helper, Role).delete([mighty])[0].ok and Role.objects.filter(pk=mighty.pk).exists()
+    assert not gate.Many(helper, Role).put_back([(mighty, {"name": "Mine"})])[0].ok
+    assert gate.Many(actor, Role).delete([mighty])[0].ok
