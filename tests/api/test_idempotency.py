@@ -67,7 +67,7 @@ def test_an_effect_that_failed_half_way_left_no_key(api, monkeypatch):
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as during:
-        during.setattr("ostoja.api.records._shown", broken)
+        during.setattr("ostoja.api.records.shown", broken)
         problem(api.post(at("departments"), {"name": "Sales"}, **KEY), 500, "fault")
     assert not Department.objects.exists() and not Answer.objects.exists()
     assert api.post(at("departments"), {"name": "Sales"}, **KEY).status_code == 201

@@ -17,10 +17,12 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
 from . import idempotency, meter
-from .problems import BadRequest, WrongMethod, WrongType, problem, understood
+from .problems import BadRequest, TooLarge, WrongMethod, WrongType, problem, understood
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 JSON = "application/json"
+FORM = "multipart/form-data"
+AROUND_A_FILE = 1024 * 1024  # bytes of a multipart body beside its file
 NO_PAGE = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -41,8 +43,8 @@ def endpoint(*, open_to_all: bool = False, files: bool = False, **methods: Calla
             response = problem(understood(error))
         response["Cache-Control"] = "private, no-store"
         response["Vary"] = "Authorization, Cookie, Accept-Language"
-        if not response["Content-Type"].startswith("text/html"):
-            response["Content-Security-Policy"] = NO_PAGE
+        if not response.get("Content-Type", "").startswith("text/html"):
+            response.headers.setdefault("Content-Security-Policy", NO_PAGE)
         return response
 
     def _answered(request: HttpRequest, where: Mapping) -> HttpResponse:
@@ -88,7 +90,13 @@ class _Csrf(CsrfViewMiddleware):
 
 
 def _fits(request: HttpRequest, files: bool) -> None:
-    if request.content_type in ("", JSON) or (files and request.content_type == "multipart/form-data"):
+    if files and request.content_type == FORM:
+        length = request.META.get("CONTENT_LENGTH") or ""
+        if not length.isdigit() or int(length) > settings.MAX_UPLOAD_BYTES + AROUND_A_FILE:
+            limit = settings.MAX_UPLOAD_BYTES // (1024 * 1024)
+            raise TooLarge(_("The file is larger than {limit} MB.").format(limit=limit))
+        return
+    if request.content_type in ("", JSON):
         return
     if request.META.get("CONTENT_LENGTH") in (None, "", "0"):
         return

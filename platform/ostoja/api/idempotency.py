@@ -88,7 +88,17 @@ def _digest(request: HttpRequest) -> bytes:
         request.META.get("HTTP_IF_MATCH", ""),
     ):
         asked.update(part.encode() + b"\0")
-    asked.update(request.body)
+    if request.content_type == "multipart/form-data":
+        for name, parts in sorted(request.POST.lists()):
+            asked.update(repr((name, parts)).encode(errors="surrogatepass"))
+        for name, uploads in sorted(request.FILES.lists()):
+            for upload in uploads:
+                asked.update(repr((name, upload.name)).encode(errors="surrogatepass"))
+                for chunk in upload.chunks():
+                    asked.update(chunk)
+                upload.seek(0)
+    else:
+        asked.update(request.body)
     return asked.digest()
 
 

@@ -16,7 +16,7 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
-from . import bulk, pivots, values
+from . import bulk, pivots, transfers, values
 from .door import reply, root
 from .problems import CONTENT_TYPE, TITLES
 from .selection import LONGEST, MOST, USUAL, lookups_of, readable
@@ -468,9 +468,138 @@ def _paths_of(actor: Actor, entry: Entry, name: str) -> dict:
     editing = [v for v in ("add", "change", "delete") if may(actor, entry, v)]
     if verbs or editing:
         paths[f"/{slug}/bulk"] = {"post": _bulk(word, tag, things, [*editing, *verbs], changing)}
+    paths |= _files_of(actor, entry, word, reading, changing)
+    if slug == transfers.IMPORTS:
+        _describe_imports(paths, record, reading, changing)
+    if slug == transfers.EXPORTS:
+        _describe_exports(paths, record, reading, changing)
     for verb, spec in verbs.items():
         paths[f"/{slug}/{{id}}/{verb}"] = {"post": _verb(actor, entry, spec, word, record | changing)}
     return paths
+
+
+# --- files in and out -----------------------------------------------------------------------------------------------------
+
+
+def _multipart(properties: dict, required: list[str]) -> dict:
+    schema = _object({"file": {"type": "string", "format": "binary"}, **properties}, ["file", *required])
+    return {"required": True, "content": {"multipart/form-data": {"schema": {**schema, "additionalProperties": False}}}}
+
+
+def _bytes(kind: str) -> dict:
+    return {
+        "200": {
+            "description": str(_("The file.")),
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    }
+
+
+def _list_of(schema: dict) -> dict:
+    return _object({"items": {"type": "array", "items": schema}}, ["items"])
+
+
+def _files_of(actor: Actor, entry: Entry, word: str, reading: dict, changing: dict) -> dict:
+    slug, tag, paths = entry.slug, entry.slug, {}
+    thing = str(entry.model._meta.verbose_name)
+    kind = transfers.kind_of(entry)
+    if kind is not None and may(actor, kind, "view"):
+        listed, one = _ok(_ref(f"{name_of(kind)}List")), _ok(_ref(name_of(kind)), status="201", etag=True)
+        item = {
+            "get": _operation(
+                f"files_{word}",
+                tag,
+                _("Files of a {thing}").format(thing=thing),
+                _p("id", "limit", "cursor"),
+                listed | reading,
+            )
+        }
+        if may(actor, entry, "change"):
+            item["post"] = _operation(
+                f"attach_{word}", tag, _("Attach a file to a {thing}").format(thing=thing), _p("id", "idempotencyKey"),
+                one | changing, _multipart({}, []),
+            )  # fmt: skip
+        paths[f"/{slug}/{{id}}/files"] = item
+    if issubclass(entry.model, transfers.Attachment):
+        answer = _bytes("*/*") | reading
+        paths[f"/{slug}/{{id}}/content"] = {
+            "get": _operation(f"content_{word}", tag, _("Download the file"), _p("id"), answer)
+        }
+    if may(actor, entry, "import"):
+        answer = _bytes("text/csv") | reading
+        paths[f"/{slug}/template.csv"] = {
+            "get": _operation(f"template_{word}", tag, _("An empty file to import"), [], answer)
+        }
+    return paths
+
+
+def _describe_imports(paths: dict, record: dict, reading: dict, changing: dict) -> None:
+    tag, text = transfers.IMPORTS, {"type": "string"}
+    modes = {"type": "string", "enum": list(transfers.ImportRun.Mode.values)}
+    settable = {"mode": modes, "name": {**text, "maxLength": 200}}
+    started = _multipart(
+        {"object": text, **settable, "mapping": text, "options": text, "whole": {"type": "string", "enum": ["0", "1"]}},
+        ["object"],
+    )
+    schema = _object(
+        {**settable, "mapping": {"type": "object"}, "options": {"type": "object"}, "whole": {"type": "boolean"}}, []
+    )
+    changed = {"required": True, "content": _json({**schema, "additionalProperties": False})}
+    created = {"201": {**record["200"], "description": str(_("The file is in; its mapping is guessed."))}}
+    paths[f"/{tag}/"]["post"] = _operation(
+        "start_import", tag, _("Send a file; then look at its columns and preview, correct the mapping, and do dry_run or run"),
+        _p("idempotencyKey"), created | changing, started,
+    )  # fmt: skip
+    paths[f"/{tag}/{{id}}/"]["patch"] = _operation(
+        "change_import",
+        tag,
+        _("Another mapping, other options"),
+        _p("id", "idempotencyKey"),
+        record | changing,
+        changed,
+    )
+    after = _parameter("after", _("The id of the last error that was read."), {"type": "integer", "minimum": 0})
+    errors = _list_of(_object({n: {} for n in ("id", "row", "column", "value", "message")}, ["row", "message"]))
+    refusals = reading | _refusals(("422",))
+    anything = {"type": "object"}
+    for word, summary, parameters, answer in (
+        ("columns", _("Columns of the file, where they go and could go"), [], _ok(anything)),
+        ("unknown", _("Texts that mean nothing here, with proposals"), [], _ok(_list_of(anything))),
+        ("preview", _("The first records as they would be"), [], _ok(anything)),
+        ("errors", _("What was refused, by row and column"), [*_p("limit"), after], _ok(errors)),
+    ):
+        get = _operation(f"{word}_import", tag, summary, [*_p("id"), *parameters], answer | refusals)
+        paths[f"/{tag}/{{id}}/{word}"] = {"get": get}
+    paths[f"/{tag}/{{id}}/errors.csv"] = {
+        "get": _operation(
+            "refused_rows_import", tag, _("The refused rows as a file"), _p("id"), _bytes("text/csv") | refusals
+        )
+    }
+
+
+def _describe_exports(paths: dict, record: dict, reading: dict, changing: dict) -> None:
+    tag = transfers.EXPORTS
+    schema = _object(
+        {
+            "object": {"type": "string", "description": str(_("The plural, as in addresses: parties."))},
+            "query": {
+                "type": "object",
+                "description": str(_("Filters, search and sort as in the address of the list.")),
+            },
+            "format": {"type": "string", "enum": ["csv", "xlsx"], "default": "csv"},
+            "columns": {"type": "array", "items": {"type": "string"}},
+        },
+        ["object"],
+    )
+    body = {"required": True, "content": _json({**schema, "additionalProperties": False})}
+    accepted = {"202": {**record["200"], "description": str(_("It is being written; look at its state."))}}
+    paths[f"/{tag}/"]["post"] = _operation(
+        "start_export", tag, _("Write records into a file"), _p("idempotencyKey"), accepted | changing, body
+    )
+    paths[f"/{tag}/{{id}}/"].pop("patch", None)
+    paths[f"/{tag}/{{id}}/content"] = {
+        "get": _operation("content_exports", tag, _("Download the file"), _p("id"), _bytes("*/*") | reading)
+    }
 
 
 LIST_WORDS = ("fields", "search", "sort", "limit", "cursor", "count")

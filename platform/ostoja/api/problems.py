@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import orjson
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import DataError, InterfaceError, OperationalError
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -119,7 +120,7 @@ def understood(error: Exception) -> OstojaError:
         return error
     if isinstance(error, RequestDataTooBig):
         return TooLarge(_("The request's body is too large. Send it in several parts."))
-    if isinstance(error, (SuspiciousOperation, TooManyFieldsSent)):
+    if isinstance(error, (SuspiciousOperation, TooManyFieldsSent, MultiPartParserError, UnreadablePostError)):
         return BadRequest(_("The request can't be read."))
     if isinstance(error, Http404):
         return NotHere(_("There is nothing at this address."))

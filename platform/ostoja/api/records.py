@@ -25,6 +25,7 @@ from .selection import USUAL, Selection, select, whole
 from .values import Wrong
 
 COUNTED = 10_000
+PREFIX = "/api/v1"
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
@@ -32,16 +33,21 @@ COUNTED = 10_000
 
 def listed(request: HttpRequest, slug: str) -> HttpResponse:
     """A page of records."""
-    actor, entry = request.actor, entry_at(request, slug)
+    # Two spellings of one list are two shapes: no cost but one more compilation.
+    return listed_of(request, entry_at(request, slug), None, request.META.get("QUERY_STRING", ""))
+
+
+def listed_of(request: HttpRequest, entry: Entry, query: Mapping | None, shape: str | None = None) -> HttpResponse:
+    """A page of an object's records that a query asks for (the request's own when it is None)."""
+    actor = request.actor
 
     def make():
-        selection = select(actor, entry, query_of(request))
+        selection = select(actor, entry, query_of(request) if query is None else query)
         keys = [key.alias for key in selection.order.keys]
         return selection, statement(actor, entry, selection.page, selection.names, keys)
 
-    # Two spellings of one list are two shapes: no cost but one more compilation.
-    selection, shape = compiled(actor, (slug, request.META.get("QUERY_STRING", "")), make)
-    found = shape.run()
+    selection, asked = make() if shape is None else compiled(actor, (entry.slug, shape), make)
+    found = asked.run()
     more = len(found) > selection.limit
     found = found[: selection.limit]
     place = selection.order.place(found[-1][1:]) if more else None
@@ -52,9 +58,9 @@ def listed(request: HttpRequest, slug: str) -> HttpResponse:
     parts.append("}")
     response = reply("".join(parts).encode())
     if place:
-        query = request.GET.copy()
-        query["cursor"] = place
-        response["Link"] = f'<{root(request)}/{slug}/?{query.urlencode()}>; rel="next"'
+        link = request.GET.copy()
+        link["cursor"] = place
+        response["Link"] = f'<{root(request)}{request.path_info.removeprefix(PREFIX)}?{link.urlencode()}>; rel="next"'
     return response
 
 
@@ -70,10 +76,11 @@ def read(request: HttpRequest, slug: str, key: str) -> HttpResponse:
     """One record with its lines."""
     entry = entry_at(request, slug)
     query_of(request, known=())
-    return _shown(request, entry, key_in(entry, key))
+    return shown(request, entry, key_in(entry, key))
 
 
-def _shown(request: HttpRequest, entry: Entry, key: object, status: int = 200) -> HttpResponse:
+def shown(request: HttpRequest, entry: Entry, key: object, status: int = 200) -> HttpResponse:
+    """A record as the answer; after a change that took it out of the actor's sight, its id alone."""
     found = one(request.actor, entry, key)
     if found is None:
         if status == 200 and request.method in ("GET", "HEAD"):
@@ -91,7 +98,7 @@ def created(request: HttpRequest, slug: str) -> HttpResponse:
     entry = entry_at(request, slug, "add")
     query_of(request, known=())
     record = perform(request.actor, entry.model, "add", given(entry, body_of(request)))
-    response = _shown(request, entry, record.pk, 201)
+    response = shown(request, entry, record.pk, 201)
     response["Location"] = f"{root(request)}/{slug}/{record.pk}/"
     return response
 
@@ -122,7 +129,7 @@ def _performed(request: HttpRequest, slug: str, key: str, verb: str) -> HttpResp
     query_of(request, known=())
     data = given(entry, body_of(request))
     record = perform(request.actor, entry.model(pk=key_in(entry, key)), verb, data, version=upon(request))
-    return _shown(request, entry, record.pk)
+    return shown(request, entry, record.pk)
 
 
 def given(entry: Entry, data: Mapping) -> dict:

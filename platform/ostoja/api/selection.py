@@ -390,6 +390,25 @@ def select(actor: Actor, entry: Entry, query: Mapping[str, Sequence[str]]) -> Se
     )
 
 
+def exported(actor: Actor, entry: Entry, query: Mapping) -> QuerySet:
+    """The records of a query, in its order, for an export: it holds exactly what the list shows.
+
+    Values are texts or lists of them; ``ids`` narrows to these records.
+    """
+    said = {name: _texts(value) for name, value in query.items() if name != "ids"}
+    asked = order(actor, entry, ",".join(said["sort"]) if said.get("sort") else None)
+    rows = asked.of(narrowed(actor, entry, said, OWN))
+    if query.get("ids"):
+        rows = rows.filter(condition(actor, entry, "id", _texts(query["ids"])))
+    return rows.order_by(*asked.expressions)
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, (list, tuple, set)):
+        return [str(v) for v in value]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
+
+
 def whole(text: str | None, name: str, least: int, most: int, usual: int) -> int:
     """A whole number of a query parameter within its limits."""
     if text is None:
