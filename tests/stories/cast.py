@@ -150,14 +150,32 @@ class Person:
             undone = demo.execute(self.tenant, runs.undo(actor_of(self.user), run)).result["undo"]
         print(f"{undone['deleted']} deleted, {undone['kept_count']} kept")
 
+    def invites(self, email: str, name: str, *roles: str, department: Record | None = None) -> Person | None:
+        """Ask a colleague to join; answers the colleague, who took the link from the letter, or reads the refusal."""
+        form = {"email": email, "name": name, "role_codes": roles, "department": department["id"] if department else ""}
+        page = self.browser.post("/settings/people/invite", form)
+        if page.status_code != 204:
+            print(words(page))
+            return None
+        self._deliver()
+        link = re.search(r"http://\S+/invitation/\S+", mail.outbox[-1].body)[0]
+        visitor = Browser(self.tenant)
+        visitor.post(urlsplit(link).path, {"name": name, "password": PASSWORD})
+        colleague = Person(self.tenant, email)
+        colleague.browser = visitor
+        return colleague
+
     def mail(self) -> None:
         """Read the subjects of one's letters."""
-        with tenant_context(self.tenant):
-            for job in Job.objects.filter(state=Job.State.QUEUED):
-                runner.execute(self.tenant, job.pk)
+        self._deliver()
         for letter in mail.outbox:
             if self.user.email in letter.to:
                 print(letter.subject)
+
+    def _deliver(self) -> None:
+        with tenant_context(self.tenant):
+            for job in Job.objects.filter(kind="access.mail", state=Job.State.QUEUED):
+                runner.execute(self.tenant, job.pk)
 
     def _tell(self, run: ImportRun) -> None:
         print(f"{run.created} new, {run.updated} changed, {run.failed} refused")
