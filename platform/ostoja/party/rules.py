@@ -9,7 +9,7 @@ from ostoja.kernel.constraints import Rule
 TAX_ID = """
 IF NEW.country = 'PL' AND NEW.type = 'nip' THEN
   IF NEW.value !~ '^[0-9]{10}$' THEN {refuse} END IF;
-  IF (SELECT sum(substr(NEW.value, place, 1)::int * weight) % 11
+  IF (SELECT sum(substr(NEW.value, place::int, 1)::int * weight) % 11
       FROM unnest('{6,5,7,2,3,4,5,6,7}'::int[]) WITH ORDINALITY AS w(weight, place)) <> substr(NEW.value, 10, 1)::int
   THEN {refuse} END IF;
 END IF;

@@ -165,7 +165,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='taxid',
-            constraint=ostoja.kernel.constraints.Rule("\nIF NEW.country = 'PL' AND NEW.type = 'nip' THEN\n  IF NEW.value !~ '^[0-9]{10}$' THEN {refuse} END IF;\n  IF (SELECT sum(substr(NEW.value, place, 1)::int * weight) % 11\n      FROM unnest('{6,5,7,2,3,4,5,6,7}'::int[]) WITH ORDINALITY AS w(weight, place)) <> substr(NEW.value, 10, 1)::int\n  THEN {refuse} END IF;\nEND IF;\nNEW.live := NOT NEW.is_branch AND coalesce((SELECT state <> 'archived' FROM party_party WHERE id = NEW.party_id), true);\nRETURN NEW;\n", deferred=False, name='tax_id_is_valid', on='INSERT OR UPDATE', timing='BEFORE'),
+            constraint=ostoja.kernel.constraints.Rule("\nIF NEW.country = 'PL' AND NEW.type = 'nip' THEN\n  IF NEW.value !~ '^[0-9]{10}$' THEN {refuse} END IF;\n  IF (SELECT sum(substr(NEW.value, place::int, 1)::int * weight) % 11\n      FROM unnest('{6,5,7,2,3,4,5,6,7}'::int[]) WITH ORDINALITY AS w(weight, place)) <> substr(NEW.value, 10, 1)::int\n  THEN {refuse} END IF;\nEND IF;\nNEW.live := NOT NEW.is_branch AND coalesce((SELECT state <> 'archived' FROM party_party WHERE id = NEW.party_id), true);\nRETURN NEW;\n", deferred=False, name='tax_id_is_valid', on='INSERT OR UPDATE', timing='BEFORE'),
         ),
         migrations.AddField(
             model_name='consent',
