@@ -90,7 +90,7 @@ def _frame(request: HttpRequest, entry: Entry, step: int, heading: str) -> dict:
     names = (_("File"), _("Columns"), _("Values"), _("Check"), _("Import"))
     request.place = places.list_of(entry)
     return {
-        "object": about(request.actor, entry), "heading": heading,
+        "object": about(request.actor, entry), "heading": heading, "hide_jobs": True,
         "steps": [{"label": name, "done": i < step, "current": i == step} for i, name in enumerate(names)],
     }  # fmt: skip
 

@@ -39,7 +39,8 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
         modes.append(
             {"label": _("Calendar"), "icon": "calendar-days", "url": places.part_of(entry, "calendar"), "current": mode == "calendar"}
         )
-    may_import, may_export = may(actor, entry, "import"), may(actor, entry, "export")
+    may_import = may(actor, entry, "import") and bool(entry.surface.form)
+    may_export = may(actor, entry, "export")
     more = []
     if may_import:
         more.append({"label": _("Import"), "icon": "upload", "url": places.part_of(entry, "import")})

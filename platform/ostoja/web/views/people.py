@@ -85,7 +85,7 @@ class InviteForm(forms.Form):
     email = forms.EmailField(label=gettext_lazy("E-mail"), max_length=254)
     name = forms.CharField(label=gettext_lazy("Name"), max_length=150, required=False)
     role_codes = forms.MultipleChoiceField(label=gettext_lazy("Roles"), widget=forms.CheckboxSelectMultiple)
-    department = forms.ModelChoiceField(label=gettext_lazy("Department"), queryset=None, required=False)
+    department = forms.ModelChoiceField(label=gettext_lazy("Department"), queryset=None, required=False, empty_label="–")
 
     def __init__(self, data=None, *, actor):
         super().__init__(data)

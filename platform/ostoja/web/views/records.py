@@ -41,6 +41,7 @@ from .lists import about, subtitle
 
 SIDE_ROWS = 8
 TAB_ROWS = 30
+BUTTONS = 3
 ICONS = {
     "text": "tag", "long": "file-text", "json": "tags", "person": "user", "relation": "link", "money": "banknote", "number": "hash", "date": "calendar-days", "moment": "clock",
     "choice": "circle-dot", "email": "mail", "url": "globe", "bool": "circle-check",
@@ -106,7 +107,7 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         view |= _details(actor, entry, record, shown) | {
             "sides": [_side(actor, p, record, url) for p in related if p.part],
             "right": [_right(actor, p, record) for p in tabs if p is not tab and p.entry.surface.board][:2],
-            "verbs": verbs(actor, entry, record),
+            **_split(verbs(actor, entry, record)),
             "edit_url": places.record_of(entry, pk, "edit") if entry.surface.form and explain(actor, record, "change") else "",
             "more": _more(actor, entry, record),
         }
@@ -316,6 +317,12 @@ def verbs(actor, entry: Entry, record) -> list[dict]:
             "variant": "primary" if spec.tone in ("primary", "success", "positive") else "outline",
         })
     return made
+
+
+def _split(found: list[dict]) -> dict[str, list[dict]]:
+    """What is possible now stands in the head of the page; the rest, and what is not possible with its reason, in the menu."""
+    possible = [v for v in found if not v["why_not"]][:BUTTONS]
+    return {"verbs": possible, "other_verbs": [v for v in found if v not in possible]}
 
 
 @of_object
