@@ -203,4 +203,4 @@ def writable_fields(actor: Actor, entry: Entry | type, *, history: bool = False)
 
 def editing_verbs(entry: Entry) -> tuple[str, ...]:
     """All verbs that a role can grant on an object."""
-    return (*EDITING, *entry.verbs)
+    return READING if entry.surface.automatic else (*EDITING, *entry.verbs)

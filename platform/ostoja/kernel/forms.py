@@ -55,8 +55,24 @@ class RelationField(forms.ModelChoiceField):
         forms.Field.validate(self, value)
 
 
+class JSONField(forms.JSONField):
+    """Plain data. An empty list or object is a value; nothing at all is what the model says of a new record."""
+
+    empty_values = [None, ""]
+
+    def __init__(self, *args, nothing: Callable = lambda: None, **kwargs):
+        self.nothing = nothing
+        super().__init__(*args, **kwargs)
+
+    def clean(self, value):
+        value = super().clean(value)
+        return self.nothing() if value is None else value
+
+
 def formfield(field: models.Field, **kwargs):
     """The form field of a model field."""
+    if isinstance(field, models.JSONField) and not field.null and field.has_default():
+        return field.formfield(form_class=JSONField, nothing=field.get_default, **kwargs)
     if isinstance(field, models.ForeignKey):
         return field.formfield(form_class=RelationField, **kwargs)
     if isinstance(field, models.DecimalField):
@@ -110,7 +126,7 @@ class RecordForm(forms.ModelForm):
             self.instance.clean_fields(exclude=exclude)
             self.instance.clean()
             for constraint in self.instance._meta.constraints:
-                if isinstance(constraint, Check) and not self.with_lines:
+                if isinstance(constraint, Check) and not self.with_lines and constraint.field not in self._errors:
                     constraint.validate(type(self.instance), self.instance)
         except forms.ValidationError as error:
             self._update_errors(error)
