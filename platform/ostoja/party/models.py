@@ -48,7 +48,7 @@ class Party(Record):
 
     number = models.CharField(_("number"), max_length=40, blank=True, default="", db_default="")
     kind = models.CharField(_("kind"), max_length=8, choices=Kind, default=Kind.ORGANISATION)
-    name = models.CharField(_("name"), max_length=200, blank=True)
+    name = models.CharField(_("name"), max_length=200)
     first_name = models.CharField(_("first name"), max_length=80, blank=True)
     last_name = models.CharField(_("last name"), max_length=120, blank=True)
     state = models.CharField(_("status"), max_length=10, choices=State, default=State.ACTIVE)
@@ -127,9 +127,9 @@ class Party(Record):
         return self.name
 
     def clean(self):
-        """A person is called by first and last name; a website is kept with its scheme."""
-        if not self.name and self.kind == self.Kind.PERSON:
-            self.name = f"{self.first_name} {self.last_name}".strip()
+        """A person's last name is the last word unless said otherwise; a website is kept with its scheme."""
+        if self.kind == self.Kind.PERSON and not self.first_name and not self.last_name:
+            self.first_name, _space, self.last_name = self.name.strip().rpartition(" ")
         if self.website:
             try:
                 self.website = identifiers.web(self.website)

@@ -307,7 +307,7 @@ class DealLine(Record):
         ]
 
     def __str__(self):
-        return self.description or str(self.product or "")
+        return self.description or str(self.product or self.net)
 
     def prepare(self, actor, verb):
         """A line without a price takes the product's, if that is in the deal's currency."""
