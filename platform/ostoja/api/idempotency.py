@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ostoja.kernel.errors import Refused
+from ostoja.kernel.ids import uuid7
 
 from .models import Answer
 from .problems import BadRequest, InProgress
@@ -19,6 +20,13 @@ from .problems import BadRequest, InProgress
 HEADER = "HTTP_IDEMPOTENCY_KEY"
 KEPT_FOR = timedelta(hours=24)
 WAIT = "15s"
+TAKE = """
+INSERT INTO api_answer (id, actor, key, asked, status, headers, body, expires_at) VALUES (%s, %s, %s, %s, 0, '{}', '', %s)
+ON CONFLICT (actor, key) DO UPDATE
+SET id = excluded.id, asked = excluded.asked, status = 0, headers = '{}', body = '', expires_at = excluded.expires_at
+WHERE api_answer.expires_at <= %s
+RETURNING id
+"""
 REPEATED = ("Content-Type", "ETag", "Location")
 
 
@@ -41,21 +49,19 @@ def once(request: HttpRequest, key: str, answer: Callable[[], HttpResponse]) -> 
     Raises Refused when the key was used for another request, InProgress when the first takes too long.
     """
     asked = _digest(request)
-    now = timezone.now()
+    mine, now = uuid7(), timezone.now()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT])
-        Answer.objects.filter(actor=request.actor.key, key=key, expires_at__lte=now).delete()
-        row = Answer(actor=request.actor.key, key=key, asked=asked, expires_at=now + KEPT_FOR)
-        Answer.objects.bulk_create([row], ignore_conflicts=True)
-        kept = Answer.objects.get(actor=row.actor, key=key)
-        if kept.pk != row.pk:
-            return _again(kept, asked)
+            cursor.execute(TAKE, [mine, request.actor.key, key, asked, now + KEPT_FOR, now])
+            taken = cursor.fetchone() is not None
+        if not taken:
+            return _again(Answer.objects.get(actor=request.actor.key, key=key), asked)
         response = answer()
         if response.status_code >= 400:
             transaction.set_rollback(True)
             return response
-        Answer.objects.filter(pk=row.pk).update(
+        Answer.objects.filter(pk=mine).update(
             status=response.status_code,
             headers={name: response[name] for name in REPEATED if name in response},
             body=response.content,

@@ -177,7 +177,7 @@ def export_started(request: HttpRequest) -> HttpResponse:
         wrong["object"] = [_("Say what to export, e.g. parties.")]
     if not isinstance(said.get("format", "csv"), str):
         wrong["format"] = [_("csv or xlsx is expected.")]
-    query, columns = said.get("query") or {}, said.get("columns") or []
+    query, columns = said.get("query", {}), said.get("columns", [])
     if not isinstance(query, dict) or not all(_is_question(v) for v in query.values()):
         wrong["query"] = [_("An object of filters is expected, as in the address of the list.")]
     if not isinstance(columns, list) or not all(isinstance(c, str) for c in columns):
