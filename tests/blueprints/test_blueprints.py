@@ -4,6 +4,8 @@ import pytest
 from django.db import transaction
 
 from ostoja.crm.sales.models import Deal, Pipeline
+from ostoja.jobs import runner
+from ostoja.jobs.queue import queue
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -212,3 +214,26 @@ def test_what_the_gate_refuses_names_the_row(tenant, write):
     write("small/units.csv", "key,code,name\na,a,A\nb,a,B\n")
     with pytest.raises(BlueprintBroken, match="small/units.csv"), transaction.atomic():
         applying.apply(blueprints.load(root, "small"), Actor.system(), "en")
+
+
+def test_samples_are_a_person_s_job(tenant, actor, owner):
+    applied("wholesale")
+    tenant.blueprint = "wholesale"
+    for kind, deals in (("onboarding.add_samples", 3), ("onboarding.add_samples", 3), ("onboarding.remove_samples", 0)):
+        job = queue(actor, kind)
+        runner.execute(tenant, job.pk)
+        job.refresh_from_db()
+        assert (job.state, job.error) == ("done", "")
+        assert Deal.objects.filter(owner=owner).count() == deals
+    assert job.result == {"stayed": []}
+
+
+def test_who_may_add_nothing_gets_no_samples(tenant, owner, as_role):
+    applied("wholesale")
+    tenant.blueprint = "wholesale"
+    reader = as_role({"*": {"view": "all"}})
+    job = queue(reader, "onboarding.add_samples")
+    runner.execute(tenant, job.pk)
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert not Deal.objects.exists()

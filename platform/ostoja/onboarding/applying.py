@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -34,7 +34,12 @@ def apply(blueprint: Blueprint, actor: Actor, language: str) -> Placed:
 
 
 def add_samples(blueprint: Blueprint, actor: Actor, language: str) -> int:
-    """Add the blueprint's sample records, which ``remove_samples`` takes away again; answers how many were added."""
+    """Add the blueprint's sample records, owned by the actor; answers how many. ``remove_samples`` takes them away again.
+
+    Call it in a transaction. While some are there, no others are added. Raises BlueprintBroken, NotAllowed.
+    """
+    if next(samples(), None) is not None:
+        return 0
     placed = _put(blueprint.tables, actor, language, {}, cause=None)
     before = len(placed)
     return len(_put(blueprint.samples, actor, language, placed, cause=samples_cause())) - before
@@ -45,17 +50,21 @@ def samples_cause() -> uuid.UUID:
     return uuid.uuid5(current_tenant().pk, "samples")
 
 
-def remove_samples(actor: Actor) -> list[str]:
-    """Delete the sample records, the last one first; answers a sentence for each that had to stay, and why."""
+def samples() -> Iterator[Record]:
+    """The sample records that are still there, the last one first; parts come with the record that they are a part of."""
     added = Change.objects.filter(cause=samples_cause(), op="I").order_by("-id").values_list("model", "record")
-    stayed = []
     for label, key in added:
         entry = registry.get(label)
-        if entry is None or entry.parent is not None:
-            continue  # parts go with the record that they are a part of
-        record = entry.model._default_manager.filter(pk=key).first()
-        if record is None:
-            continue
+        if entry is not None and entry.parent is None:
+            record = entry.model._default_manager.filter(pk=key).first()
+            if record is not None:
+                yield record
+
+
+def remove_samples(actor: Actor) -> list[str]:
+    """Delete the sample records; answers a sentence for each that had to stay, and why."""
+    stayed = []
+    for record in list(samples()):
         try:
             perform(actor, record, "delete")
         except (Refused, NotAllowed, NotFound) as error:

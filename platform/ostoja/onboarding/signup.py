@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ostoja.access import links, passwords, signin
+from ostoja.access.actor_of import actor_of
 from ostoja.access.limits import Limit, network_of
 from ostoja.access.models import Role, User, UserRole
 from ostoja.journal.context import changing
@@ -293,7 +294,7 @@ def _furnished(record: SignUp) -> User:
             if isinstance(role, Role):
                 UserRole.objects.create(user=user, role=role)
         if record.samples:
-            applying.add_samples(plan, system, record.tenant.language)
+            applying.add_samples(plan, actor_of(user), record.tenant.language)
     return user
 
 
