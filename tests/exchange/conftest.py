@@ -9,18 +9,21 @@ def quiet(monkeypatch):
     monkeypatch.setattr("ostoja.jobs.queue.send", lambda schema, job: None)
 
 
-@pytest.fixture
-def work(tenant):
-    """``work(run)`` executes the run's job and returns the run as it is then."""
+def work_off(run):
+    """Execute the run's job in the open tenant and return the run as it is then."""
     from ostoja.jobs import runner
+    from ostoja.tenancy.context import current_tenant
 
-    def execute(run):
-        run.refresh_from_db()
-        assert runner.execute(tenant, run.job_id)
-        run.refresh_from_db()
-        return run
+    run.refresh_from_db()
+    assert runner.execute(current_tenant(), run.job_id)
+    run.refresh_from_db()
+    return run
 
-    return execute
+
+@pytest.fixture(scope="session")
+def work():
+    """``work(run)`` executes the run's job and returns the run as it is then."""
+    return work_off
 
 
 @pytest.fixture
