@@ -47,6 +47,7 @@ def frame(request: HttpRequest) -> dict:
         "profile_url": "/settings/profile",
         "sessions_url": "/settings/devices",
         "sign_out_url": "/sign-out",
+        "unconfirmed": actor.user.email if actor.user.email_confirmed_at is None else "",
         "jobs_url": "/jobs/mine",
         "jobs_active": Job.objects.filter(user_id=actor.user_id, state__in=("queued", "running")).exists(),
     }

@@ -22,6 +22,7 @@ urlpatterns = [
     path("forgotten", account.forgotten),
     path("password/<str:token>", account.new_password),
     path("confirm/<str:token>", account.confirm),
+    path("confirm-again", account.confirm_again),
     path("welcome/<str:token>", account.welcome),
     path("invitation/<str:token>", people.join),
     path("language", account.language),

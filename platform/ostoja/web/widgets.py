@@ -116,7 +116,7 @@ def errors_of(bound) -> SafeString:
     return format_html('<div class="errors" id="{}_errors" role="alert">{}</div>', bound.auto_id, sentences)
 
 
-def render_field(bound, css: str = "") -> SafeString:
+def render_field(bound, css: str = "", **attrs) -> SafeString:
     """Label, control, help and errors of a bound field."""
     if bound.is_hidden:
         return format_html("{}{}", bound.as_widget(), errors_of(bound))
@@ -126,7 +126,7 @@ def render_field(bound, css: str = "") -> SafeString:
     if isinstance(widget, forms.CheckboxInput):
         return format_html(
             '<div class="form-field {} {}"><label class="check-line">{}<span>{}</span></label>{}{}</div>',
-            css, wide, control_of(bound), bound.label, help_text, errors_of(bound),
+            css, wide, control_of(bound, **attrs), bound.label, help_text, errors_of(bound),
         )
     if isinstance(widget, forms.CheckboxSelectMultiple):
         widget.attrs.setdefault("class", "cb")
@@ -140,5 +140,5 @@ def render_field(bound, css: str = "") -> SafeString:
     star = format_html('<span class="required" aria-hidden="true" title="{}">*</span>', _("Needed")) if bound.field.required else ""
     return format_html(
         '<div class="form-field {} {}"><label for="{}">{}{}</label>{}{}{}</div>',
-        css, wide, bound.id_for_label, bound.label, star, control_of(bound), help_text, errors_of(bound),
+        css, wide, bound.id_for_label, bound.label, star, control_of(bound, **attrs), help_text, errors_of(bound),
     )

@@ -63,15 +63,22 @@ def pill(label: str, tone: str = "gray") -> SafeString:
 
 
 @register.simple_tag
-def field(bound, css: str = "") -> SafeString:
-    """A form field with its label, control, help and errors, wired together for screen readers."""
-    return render_field(bound, css=css)
+def field(bound, css: str = "", **attrs) -> SafeString:
+    """A form field with its label, control, help and errors, wired together for screen readers.
+
+    More attributes of the control may be given, with underscores for hyphens: ``data_size="lg"``.
+    """
+    return render_field(bound, css=css, **_attributes(attrs))
+
+
+def _attributes(given: dict) -> dict:
+    return {name.replace("_", "-"): value for name, value in given.items()}
 
 
 @register.simple_tag
-def control(bound, css: str = "") -> SafeString:
+def control(bound, css: str = "", **attrs) -> SafeString:
     """The control of a form field alone, for a cell of a table; its label is the column's."""
-    return control_of(bound, **{"class": css, "aria-label": bound.label})
+    return control_of(bound, **{"class": css, "aria-label": bound.label, **_attributes(attrs)})
 
 
 @register.filter

@@ -156,6 +156,18 @@ def confirm(request: HttpRequest, token: str) -> HttpResponse:
     return says.say(HttpResponseRedirect("/"), _("Thank you, the address is confirmed."))
 
 
+@require_POST
+@inside
+def confirm_again(request: HttpRequest) -> HttpResponse:
+    """Send the letter with the confirmation link once more."""
+    response = HttpResponseRedirect("/")
+    try:
+        signin.send_confirmation(request.actor.user)
+    except OstojaError as error:
+        return says.say(response, error.message, "amber")
+    return says.say(response, _("The letter is on its way again."))
+
+
 def welcome(request: HttpRequest, token: str) -> HttpResponse:
     """Carries the founder of a company from the sign-up to its own host, signed in."""
     try:

@@ -94,7 +94,7 @@ const slug = (text) =>
     .slice(0, 40);
 on("input", "[data-slug-source]", (source) => {
   const target = document.getElementById(source.dataset.slugSource);
-  if (target.dataset.touched !== undefined) return;
+  if (!target || target.dataset.touched !== undefined) return;
   target.value = slug(source.value);
   target.dispatchEvent(new Event("slug", { bubbles: true }));
 });
