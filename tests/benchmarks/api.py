@@ -12,11 +12,13 @@ import random
 import time
 import uuid
 
-from served import Server, load, served
+from served import Server, load, served, settle
 
 TARGETS = {"list": (280, 535), "read": (354, 550), "search": (111, 180), "create": (105, 132)}
 FIELDS = "name,state,industry,city,country,owner,employees,annual_revenue"
-WORDS = "Amber Baltic Cedar Delta Elder Falcon Granite Harbour Iris Juniper Kestrel Linden Maple Nordic Opal Pine".split()
+WORDS = (
+    "Amber Baltic Cedar Delta Elder Falcon Granite Harbour Iris Juniper Kestrel Linden Maple Nordic Opal Pine".split()
+)
 ENDS = "Works Trading Logistics Foods Systems Partners Metals Paper Textiles Energy".split()
 CITIES = ["Warszawa", "Gdańsk", "Kraków", "Wrocław", "Poznań", "Łódź", "Szczecin", "Lublin"]
 
@@ -74,6 +76,7 @@ def main() -> None:
         rate = fill(server, options.parties)
         if rate is not None:
             print(json.dumps({"benchmark": "api.bulk", "rows_per_second": round(rate, 1)}), flush=True)
+            settle()
         for name, make in measures(server).items():
             if options.only and name not in options.only.split(","):
                 continue
