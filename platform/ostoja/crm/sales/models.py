@@ -296,7 +296,7 @@ class DealLine(Record):
                 field="discount",
                 says=_("A discount is between 0 and 100 %."),
             ),
-            Rule(rules.NET, name="deal_line_a_net", on="INSERT OR UPDATE", timing="BEFORE"),
+            Rule(rules.NET, name="deal_lines_know_their_net", on="INSERT OR UPDATE", timing="BEFORE"),
             Rule(rules.AMOUNT, name="deal_amount_is_its_lines", timing="AFTER"),
             Frozen(
                 when=Q(state="won"),
