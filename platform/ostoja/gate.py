@@ -134,7 +134,9 @@ def _do(actor: Actor, entry: Entry, record: Record, verb: str, data: dict) -> Re
         data.setdefault(name, "")
     given = tuple(n for n in spec.arguments if n in data)
     if given:
+        record._state.becoming = spec.field if spec.to is not None else ""
         _bind(actor, entry, record, data, given, asks=spec.asks)
+        record._state.becoming = ""
     if spec.to is not None:
         setattr(record, spec.field, spec.to)
     getattr(record, verb)()
