@@ -31,6 +31,7 @@ def separate(party: Party) -> None:
     """Forget whom ``party`` was merged into. Raises Refused when it was not merged."""
     if party.merged_into_id is None:
         raise Refused(_("This one was not merged."), code="not_merged")
+    party.was_merged_into = party.merged_into_id
     party.merged_into = None
 
 
@@ -62,14 +63,23 @@ def move(party: Party) -> None:
 
 
 def move_back(party: Party) -> None:
-    """Bring back what a merge took from ``party``, as far as it is still there."""
+    """Bring back what a merge took from ``party``, as far as it is still with the other or with whom that was merged into."""
     from .models import Moved
 
     moved = Moved.objects.filter(party=party)
+    holders = list(_onwards(type(party), party.was_merged_into))
     for model, field in references(type(party)):
         keys = moved.filter(model=model._meta.label_lower, field=field.name).values_list("record", flat=True)
-        _point(model._default_manager.filter(pk__in=list(keys)), field.name, party.pk)
+        rows = model._default_manager.filter(pk__in=list(keys), **{f"{field.name}__in": holders})
+        _point(rows, field.name, party.pk)
     moved.delete()
+
+
+def _onwards(party_model: type[models.Model], key: object) -> Iterator[object]:
+    """The key of a party, and those of the parties that it was merged into, one after the other."""
+    while key is not None:
+        yield key
+        key = party_model._default_manager.filter(pk=key).values_list("merged_into", flat=True).first()
 
 
 def _point(rows: models.QuerySet, field: str, to: object) -> list:

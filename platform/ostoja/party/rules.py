@@ -5,7 +5,7 @@ from __future__ import annotations
 from ostoja.kernel.constraints import Rule
 
 # PTY-2: a NIP has ten digits whose weighted sum gives the last. A number is in use while its party is, unless it is a
-# branch that shares the number of its organisation.
+# branch that shares the number of its organisation. Who brings a number waits for who is just waking or archiving its party.
 TAX_ID = """
 IF NEW.country = 'PL' AND NEW.type = 'nip' THEN
   IF NEW.value !~ '^[0-9]{10}$' THEN {refuse} END IF;
@@ -13,7 +13,11 @@ IF NEW.country = 'PL' AND NEW.type = 'nip' THEN
       FROM unnest('{6,5,7,2,3,4,5,6,7}'::int[]) WITH ORDINALITY AS w(weight, place)) <> substr(NEW.value, 10, 1)::int
   THEN {refuse} END IF;
 END IF;
-NEW.live := NOT NEW.is_branch AND coalesce((SELECT state <> 'archived' FROM party_party WHERE id = NEW.party_id), true);
+DECLARE state_of_party text;
+BEGIN
+  SELECT state INTO state_of_party FROM party_party WHERE id = NEW.party_id FOR SHARE;
+  NEW.live := NOT NEW.is_branch AND coalesce(state_of_party <> 'archived', true);
+END;
 RETURN NEW;
 """
 
