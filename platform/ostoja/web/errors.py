@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 
-from django.http import HttpRequest, HttpResponse
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
@@ -14,6 +16,11 @@ log = logging.getLogger(__name__)
 BARE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>500</title>
 <link rel="stylesheet" href="/static/ostoja/app.css"></head><body><main class="fault"><div class="code">500</div>
 <h1>Something went wrong on our side</h1><p>It is written down. Try again in a moment.</p><p>{reference}</p></main></body></html>"""
+
+
+AWAY = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>503</title><meta http-equiv="refresh" content="3">
+<link rel="stylesheet" href="/static/ostoja/app.css"></head><body><main class="fault"><div class="code">503</div>
+<h1>Back in a moment</h1><p>Nothing is lost; this page works again shortly.</p></main></body></html>"""
 
 
 def _words(status: int) -> tuple[str, str]:
@@ -68,10 +75,34 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def fault(request: HttpRequest) -> HttpResponse:
-    """500: with a reference by which the log line can be found; it leans on nothing that may be broken."""
+    """500 with a reference by which the log line can be found; 503 while the database is away.
+
+    It leans on nothing that may be broken, and speaks ``problem+json`` to programs.
+    """
+    if isinstance(sys.exc_info()[1], (OperationalError, InterfaceError)):
+        return _away(request)
     reference = secrets.token_hex(6)
     log.error("fault %s at %s %s", reference, request.method, request.path)
+    if request.path.startswith("/api/"):
+        return _problem(500, "fault", _("Something went wrong on our side. It has been recorded."), reference=reference)
     try:
         return page(request, 500, reference=reference)
     except Exception:  # the page itself can't be made: say the bare minimum
         return HttpResponse(BARE.format(reference=reference), status=500)
+
+
+def _away(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        answer = _problem(503, "busy", _("The database does not answer. Try again in a moment."))
+    else:
+        try:
+            answer = page(request, 503)
+        except Exception:  # the page asks the database: say the bare minimum
+            answer = HttpResponse(AWAY, status=503)
+    answer["Retry-After"] = "2"
+    return answer
+
+
+def _problem(status: int, code: str, detail: str, **more: str) -> JsonResponse:
+    body = {"type": "about:blank", "title": detail, "status": status, "detail": detail, "code": code} | more
+    return JsonResponse(body, status=status, content_type="application/problem+json")
