@@ -53,12 +53,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One object: the editing verbs in the order of ``EDITING``, then those it declares itself."""
+    """One object: the editing verbs in the order of ``EDITING`` (None for one that it does not have), then those it declares."""
 
     label: str
     title: str
     group: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell | None, ...]
     more: tuple[Cell, ...]
 
 
@@ -89,7 +89,7 @@ def matrix(grants: Mapping) -> list[Line]:
                 label=entry.label,
                 title=str(entry.model._meta.verbose_name_plural).capitalize(),
                 group=entry.surface.group,
-                cells=tuple(cells[verb] for verb in EDITING),
+                cells=tuple(cells.get(verb) for verb in EDITING),
                 more=tuple(cell for verb, cell in cells.items() if verb not in EDITING),
             )
         )
