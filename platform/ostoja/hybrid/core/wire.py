@@ -81,10 +81,14 @@ class Stash(NamedTuple):
 
 
 class Ship(NamedTuple):
-    """What the peer of a link holds of a record: content since ``label_ver``, or, once purged, nothing."""
+    """What the peer of a link holds of a record: content of ``label_ver``, or, once deleted or purged, nothing.
+
+    ``seq`` ends the batch in which it went first as a whole; until that is acknowledged it goes as a whole again.
+    """
 
     held: bool
     label_ver: int = 0
+    seq: int = 0
 
 
 class Entry(NamedTuple):

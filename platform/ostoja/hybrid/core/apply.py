@@ -1,0 +1,260 @@
+"""Apply: an envelope and what the store holds become everything that one transaction must write, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from . import hlc, labels
+from .link import LinkTerms, Site
+from .merge import Conflict, merge
+from .purge import receipted, strip
+from .sequence import Inbound, Verdict, advance, judge
+from .terms import LOCAL
+from .wire import (
+    CONTROL,
+    DATA,
+    Delete,
+    Entry,
+    Envelope,
+    Fields,
+    Key,
+    Marker,
+    Op,
+    Purge,
+    Receipt,
+    Row,
+    Ship,
+    Snap,
+    Stash,
+    Thing,
+    Want,
+    Withheld,
+)
+
+
+@dataclass
+class Held:
+    """What the store holds of the keys that an envelope names (and of the records they are parts of).
+
+    ``pending``: fields changed here that this peer has not acknowledged (``*``: all of the record).
+    ``expired``: the peer was away longer than graves are kept; what we do not know is parked, not merged.
+    """
+
+    things: Mapping[Key, Thing] = field(default_factory=dict)
+    stashes: Mapping[Key, Stash] = field(default_factory=dict)
+    ships: Mapping[Key, Ship] = field(default_factory=dict)
+    pending: Mapping[Key, frozenset[str]] = field(default_factory=dict)
+    expired: bool = False
+
+
+@dataclass(frozen=True)
+class Parked:
+    """An operation that could not be applied: kept, counted, shown; it blocks nothing but the grave of its key."""
+
+    key: Key
+    op: Op
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """Everything that the transaction writes. With another verdict than APPLY or EMPTY all of it is empty.
+
+    ``things`` and ``stashes`` map to None what goes. ``purged``: delete history, conflicts, parked operations, search
+    entries, caches and files of these too. ``unparked``: parked operations of these keys are settled. ``entries`` go to
+    the outbox without id, transaction and number. ``replies`` go back in the control lane.
+    """
+
+    verdict: Verdict
+    inbound: Inbound
+    things: dict[Key, Thing | None] = field(default_factory=dict)
+    stashes: dict[Key, Stash | None] = field(default_factory=dict)
+    ships: dict[Key, Ship] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
+    parked: list[Parked] = field(default_factory=list)
+    unparked: set[Key] = field(default_factory=set)
+    purged: list[Key] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    replies: list[Op] = field(default_factory=list)
+    alarm: str = ""
+
+
+def names(envelope: Envelope, link: LinkTerms) -> set[Key]:
+    """The keys that ``Held`` must cover: those of the operations and of the records they are parts of."""
+    keys = {op.key for op in envelope.ops}
+    for op in envelope.ops:
+        terms = link.manifest.models.get(op.key.model)
+        if terms and terms.inherits and isinstance(op, Fields | Snap) and terms.inherits in op.cells:
+            keys.add(Key(terms.fields[terms.inherits].refers, str(op.cells[terms.inherits].value)))
+    return keys
+
+
+def apply(envelope: Envelope, held: Held, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
+    """What an envelope comes to. ``inbound`` is the cursor after ``epochs.greet``; ``now_ms`` since 1970."""
+    verdict = judge(inbound, envelope, site.epoch)
+    if verdict in (Verdict.APPLY, Verdict.EMPTY):
+        verdict = _admit(envelope, link, now_ms) or verdict
+    if verdict not in (Verdict.APPLY, Verdict.EMPTY):
+        alarm = "" if verdict in (Verdict.DUPLICATE, Verdict.GAP, Verdict.STALE) else verdict
+        return Outcome(verdict, inbound, alarm=alarm)
+    cursor = advance(inbound, envelope) if envelope.lane == DATA else inbound
+    return _Application(held, site, link, now_ms, Outcome(verdict, cursor)).run(envelope.ops)
+
+
+def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:
+    """The gate at the door: terms, fields and clocks, before anything is looked at. What it refuses is not logged."""
+    if envelope.lane == CONTROL:
+        return None if all(isinstance(op, Purge | Receipt | Want) for op in envelope.ops) else Verdict.FIELD
+    if link.up and envelope.manifest != link.manifest.hash:
+        return Verdict.MANIFEST
+    clocks = [envelope.hlc_now]
+    for op in envelope.ops:
+        terms = link.manifest.models.get(op.key.model)
+        if isinstance(op, Fields | Snap):
+            if terms is None:
+                return Verdict.FIELD
+            allowed = terms.open_at(link.ceiling) if link.up else terms.fields.keys()
+            if not op.cells.keys() <= allowed or (isinstance(op, Snap) and op.level > link.ceiling):
+                return Verdict.FIELD
+            clocks += [c.stamp.hlc for c in op.cells.values()]
+        elif isinstance(op, Delete):
+            if terms is None:
+                return Verdict.FIELD
+            clocks.append(op.stamp.hlc)
+    return Verdict.CLOCK if hlc.suspect(clocks, now_ms) else None
+
+
+class _Application:
+    """One run over the operations of an envelope, each seeing what those before it left."""
+
+    def __init__(self, held: Held, site: Site, link: LinkTerms, now_ms: int, out: Outcome):
+        self.held, self.site, self.link, self.now_ms, self.out = held, site, link, now_ms, out
+        self.things = dict(held.things)
+        self.told_again: set[Key] = set()
+
+    def run(self, ops) -> Outcome:
+        for op in ops:
+            if isinstance(op, Fields | Snap | Delete):
+                self._content(op)
+            elif isinstance(op, Purge):
+                self._purge(op)
+            elif isinstance(op, Receipt):
+                ship = receipted(self._ship(op.key), op)
+                if ship is not None:
+                    self.out.ships[op.key] = ship
+            elif isinstance(op, Withheld):
+                self._withheld(op)
+            elif isinstance(op, Want):
+                self._again(op.key)
+        return self.out
+
+    def _ship(self, key: Key) -> Ship | None:
+        return self.out.ships.get(key, self.held.ships.get(key))
+
+    def _stash(self, key: Key) -> Stash | None:
+        return self.out.stashes[key] if key in self.out.stashes else self.held.stashes.get(key)
+
+    def _put(self, key: Key, thing: Thing) -> None:
+        self.things[key] = self.out.things[key] = thing
+
+    def _enter(self, key: Key, op: str, fields=frozenset(), origin: int = 0) -> None:
+        thing = self.things.get(key)
+        level, ver = (thing.level, thing.label_ver) if thing is not None else (LOCAL, 0)
+        self.out.entries.append(Entry(0, 0, key, op, fields, level, ver, origin))
+
+    def _again(self, key: Key) -> None:
+        if key not in self.told_again:
+            self.told_again.add(key)
+            self._enter(key, "R")
+
+    def _content(self, op: Fields | Snap | Delete) -> None:
+        key, before = op.key, self.things.get(op.key)
+        if before is None and self.held.expired and not isinstance(op, Delete):
+            self.out.parked.append(Parked(key, op, "unknown after a long absence"))
+            return
+        terms = self.link.manifest.models[key.model]
+        merged = merge(before, op, terms, self.site, self.link, self.now_ms, self.held.pending.get(key, frozenset()))
+        self.out.conflicts += merged.conflicts
+        if merged.unknown:
+            self.out.parked.append(Parked(key, op, "the record is not here"))
+            self.out.replies.append(Want(key))
+            return
+        if merged.thing is not before:
+            self._put(key, merged.thing)
+        if isinstance(merged.thing, Row):
+            self._join_stash(key)
+            if self.site.owner:
+                self._inherit(key, terms)
+        if merged.op:
+            self._enter(key, merged.op, merged.changed, origin=self.link.peer)
+        if not isinstance(op, Fields):
+            self.out.unparked.add(key)
+        self._note_ship(op)
+        unaware = self.site.owner and merged.thing is not None and self._unaware(op, merged.thing)
+        if merged.again or unaware:
+            self._again(key)
+
+    def _unaware(self, op, thing: Thing) -> bool:
+        """The peer did not know our latest label of the record when it wrote: tell it what the record is now."""
+        return op.label_ver < labels.version(thing, self.site.floor)
+
+    def _note_ship(self, op) -> None:
+        ship = self._ship(op.key)
+        if isinstance(op, Delete):
+            self.out.ships[op.key] = Ship(False, max(op.label_ver, ship.label_ver if ship else 0))
+        elif ship is None or not ship.held:
+            self.out.ships[op.key] = Ship(True, op.label_ver)
+
+    def _join_stash(self, key: Key) -> None:
+        """It is open again: what was owed goes back into it."""
+        stash, row = self._stash(key), self.things[key]
+        if stash is None:
+            return
+        self.out.stashes[key] = None
+        if stash.cl < row.cl:
+            self.out.conflicts += [
+                Conflict(key, n, "deleted", row.cells.get(n), c) for n, c in sorted(stash.cells.items())
+            ]
+            return
+        cells = dict(row.cells)
+        for name, cell in stash.cells.items():
+            if name not in cells or cells[name].stamp < cell.stamp:
+                cells[name] = cell
+        self._put(key, row._replace(cells=cells))
+
+    def _inherit(self, key: Key, terms) -> None:
+        row = self.things[key]
+        level = labels.inherited(row, terms, self.things)
+        if level > row.level:
+            self._put(key, labels.relabelled(row, level, self.site.floor))
+            self._enter(key, "L")
+
+    def _purge(self, op: Purge) -> None:
+        if not self.link.up:
+            self.out.alarm = "a purge from a site that owns no labels"
+            return
+        key, thing = op.key, self.things.get(op.key)
+        if isinstance(thing, Row) and op.label_ver < thing.label_ver:
+            return  # opened again since, and we know it
+        if not (isinstance(thing, Marker) and thing.withheld and op.label_ver < thing.label_ver):
+            marker, stash = strip(thing, op, self.held.pending.get(key, frozenset()))
+            if stash is not None and self._stash(key) is None:
+                self.out.stashes[key] = stash
+            if marker != thing:
+                self._put(key, marker)
+                self.out.purged.append(key)
+                self._enter(key, "L", origin=self.link.peer)
+        self.out.unparked.add(key)
+        ship = self._ship(key)
+        if ship is not None and ship.held:
+            self.out.ships[key] = Ship(False, op.label_ver)
+        self.out.replies.append(Receipt(key, op.label_ver))
+
+    def _withheld(self, op: Withheld) -> None:
+        thing = self.things.get(op.key)
+        if not self.site.owner or thing is None or thing.label_ver >= op.label_ver or thing.level > self.link.ceiling:
+            return
+        ver = max(labels.following(thing, self.site.floor), op.label_ver + 1)
+        self._put(op.key, thing._replace(level=max(thing.level, self.link.ceiling + 1), label_ver=ver))
+        self._enter(op.key, "L")

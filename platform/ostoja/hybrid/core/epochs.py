@@ -1,0 +1,105 @@
+"""Incarnations: a stream belongs to a pair of epochs, and a site that was restored or cloned starts a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .labels import EPOCH_BITS
+from .sequence import Inbound
+from .wire import DATA, Ack, Entry, Envelope, Key
+
+
+class Outbound(NamedTuple):
+    """How far a peer acknowledged our stream of the pair (``own`` ours, ``epoch`` theirs).
+
+    ``marks`` are (our number it acknowledged, its last number then); ``settled`` is the largest of ours that it
+    acknowledged while nothing older of its own was still on the way: what the collection of graves needs.
+    """
+
+    epoch: int = 0
+    own: int = 0
+    base: int = 0
+    acked: int = 0
+    resync_to: int = 0
+    marks: tuple[tuple[int, int], ...] = ()
+    settled: int = 0
+
+
+class Greeting(NamedTuple):
+    """What the head of an envelope changes: cursors, and whether a new pair began and everything must be told again.
+
+    ``rolled_back``: the peer applied more of this incarnation than we ever numbered. We are a restored copy that did not
+    say so: take a new epoch, send nothing before.
+    """
+
+    inbound: Inbound
+    outbound: Outbound
+    resync: bool = False
+    rolled_back: bool = False
+
+
+def renewed(previous: int, chance: int) -> int:
+    """The epoch of a new incarnation: the next ordinal in the upper bits, 32 random bits below. The first follows 0."""
+    return ((previous >> EPOCH_BITS) + 1) << EPOCH_BITS | (chance & 0xFFFFFFFF)
+
+
+def greet(inbound: Inbound, outbound: Outbound, envelope: Envelope, own_epoch: int, head: int) -> Greeting:
+    """Read the epochs and the acknowledgement of any envelope whose seal was good. ``head`` is our last number.
+
+    After ``resync`` the store appends ``resync_entries``, numbers them, and keeps ``outbound`` with ``resync_to`` set
+    to the last of these numbers, all in the transaction that keeps this greeting.
+    """
+    if envelope.epoch < inbound.epoch:
+        return Greeting(inbound, outbound)
+    resync = False
+    if envelope.epoch > inbound.epoch or outbound.own != own_epoch:
+        inbound = Inbound(envelope.epoch, own_epoch)
+        outbound = Outbound(envelope.epoch, own_epoch, base=head, acked=head)
+        resync = True
+    ack = envelope.ack
+    if ack.epoch == own_epoch and envelope.peer_epoch == own_epoch:
+        if ack.seq > head:
+            return Greeting(inbound, outbound, resync, rolled_back=True)
+        if ack.seq > outbound.acked:
+            outbound = outbound._replace(acked=ack.seq, marks=(*outbound.marks, (ack.seq, ack.high)))
+    return Greeting(inbound, outbound, resync)
+
+
+def settle(outbound: Outbound, inbound: Inbound) -> Outbound:
+    """Move the marks that are now proven: everything the peer had numbered when it acknowledged has been applied here."""
+    proven = [seq for seq, high in outbound.marks if inbound.applied is not None and inbound.applied >= high]
+    if not proven:
+        return outbound
+    settled = max(proven)
+    return outbound._replace(settled=settled, marks=tuple(m for m in outbound.marks if m[0] > settled))
+
+
+def ack_of(inbound: Inbound, head: int) -> Ack:
+    """The acknowledgement that every envelope carries; only what a committed transaction left behind."""
+    return Ack(0, 0, 0) if inbound.applied is None else Ack(inbound.epoch, inbound.applied, head)
+
+
+def resync_entries(keys: Iterable[Key], level: int = 0) -> list[Entry]:
+    """One entry for every record, marker, stash and every record ever shipped: what it is now will be told again."""
+    return [Entry(0, 0, key, "R", level=level) for key in sorted(set(keys))]
+
+
+def is_open(inbounds: Iterable[Inbound], restored: bool) -> bool:
+    """The restore gate: a restored site lets nobody in until it has applied the resync of the sites above and below."""
+    return not restored or all(inbound.whole for inbound in inbounds)
+
+
+def may_send(inbound: Inbound, outbound: Outbound, own_epoch: int, owner: bool) -> bool:
+    """Whether content may be sent on a link.
+
+    Never before both incarnations know each other; and the owner of labels waits for the peer's resync, from which it
+    learns of labels that a restored backup forgot.
+    """
+    known = outbound.own == own_epoch and outbound.epoch == inbound.epoch != 0
+    return known and (inbound.whole or not owner)
+
+
+def is_data(envelope: Envelope) -> bool:
+    """Whether the envelope moves the cursor."""
+    return envelope.lane == DATA

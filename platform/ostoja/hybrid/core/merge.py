@@ -1,0 +1,252 @@
+"""Merge: two versions of a record become one, the same one in whatever order they meet, and nothing is lost unseen."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from . import hlc
+from .egress import with_groups
+from .link import LinkTerms, Site
+from .purge import WHOLE, last_stamp
+from .terms import Authority, Merge, Mode, ModelTerms
+from .wire import ZERO, Cell, Delete, Fields, Key, Marker, Row, Snap, Thing
+
+
+class Conflict(NamedTuple):
+    """Two people wrote what could not both stay. ``rule`` says why ``kept`` stayed: latest, deleted, authority, transition.
+
+    ``field`` is "" for a whole record. Both sides of a link make the same conflict of the same two writes.
+    """
+
+    key: Key
+    field: str
+    rule: str
+    kept: Cell | None
+    lost: Cell | None
+
+
+class Merged(NamedTuple):
+    """What a merge came to: the record now, the fields that changed, the conflicts.
+
+    ``op`` is the entry that the store owes for it (I, U, D; "" for none); ``again``: tell the peer the whole record;
+    ``unknown``: fields of a record that is not here: park them and ask for the whole.
+    """
+
+    thing: Thing | None
+    op: str = ""
+    changed: frozenset[str] = frozenset()
+    conflicts: tuple[Conflict, ...] = ()
+    again: bool = False
+    unknown: bool = False
+
+
+def written(
+    row: Row, values: Mapping[str, object], terms: ModelTerms | None, now_ms: int, site: int
+) -> tuple[Row, frozenset[str]]:
+    """The record after a person here wrote these values, and the fields whose stamps moved (whole groups).
+
+    The reference of what the capture trigger does in the database.
+    """
+    moved = with_groups(values.keys(), terms.group_of) if terms else frozenset(values)
+    stamp = hlc.after(now_ms, (c.stamp for c in row.cells.values()), site)
+    cells = dict(row.cells)
+    for name in moved:
+        before = cells.get(name)
+        if name in values or before is not None:
+            value = values[name] if name in values else before.value
+            cells[name] = Cell(value, stamp, _base(before, site))
+    return row._replace(cells=cells), moved
+
+
+def _base(before: Cell | None, site: int):
+    if before is None:
+        return ZERO
+    return before.base if before.stamp.site == site else before.stamp
+
+
+def path(edges: Mapping[str, tuple[str, ...]], start: str, end: str) -> tuple[str, ...] | None:
+    """The shortest way through a state table, without ``start`` itself; () when they are the same, None when there is none."""
+    ways = deque([(start, ())])
+    seen = {start}
+    while ways:
+        here, way = ways.popleft()
+        if here == end:
+            return way
+        for to in edges.get(here, ()):
+            if to not in seen:
+                seen.add(to)
+                ways.append((to, (*way, to)))
+    return None
+
+
+def concurrent(mine: Cell, theirs: Cell, pending: bool) -> bool:
+    """Whether two writes were made without knowledge of each other."""
+    if theirs.stamp == mine.stamp or theirs.base == mine.stamp or mine.base == theirs.stamp:
+        return False
+    if theirs.stamp.site == mine.stamp.site:
+        return False
+    return pending or theirs.base <= mine.stamp
+
+
+def may_write(terms: ModelTerms, link: LinkTerms) -> bool:
+    """Whether what comes over this link may change records of this model."""
+    return terms.authority == Authority.SHARED or terms.authority in link.leads_to
+
+
+def merge(
+    thing: Thing | None,
+    op: Fields | Snap | Delete,
+    terms: ModelTerms,
+    site: Site,
+    link: LinkTerms,
+    now_ms: int,
+    pending: frozenset[str] = frozenset(),
+) -> Merged:
+    """Bring an operation of a peer into a record. ``pending``: fields changed here that the peer has not acknowledged."""
+    if not may_write(terms, link):
+        return _refused(thing, op)
+    if isinstance(op, Delete):
+        return _deleted(thing, op, terms, pending)
+    if thing is None or isinstance(thing, Marker):
+        return _made(thing, op, site)
+    if op.cl < thing.cl:
+        return Merged(thing, conflicts=_late(op, last_stamp(thing), "deleted"))
+    if op.cl > thing.cl:
+        if isinstance(op, Fields):
+            return Merged(thing, unknown=True)
+        return _next_life(thing, op, terms, site, link, pending)
+    return _fields(thing, op, terms, site, link, now_ms, pending)
+
+
+def _refused(thing, op) -> Merged:
+    cells = op.cells if not isinstance(op, Delete) else {"": None}
+    conflicts = tuple(
+        Conflict(op.key, n, "authority", thing.cells.get(n) if isinstance(thing, Row) else None, c)
+        for n, c in cells.items()
+        if not (isinstance(thing, Row) and c is not None and thing.cells.get(n) == c)
+    )
+    if thing is not None:
+        return Merged(thing, conflicts=conflicts, again=bool(conflicts))
+    dead = Marker(op.cl + op.cl % 2, label_ver=op.label_ver, stamp=_newest(op))
+    return Merged(dead, "D", conflicts=conflicts, again=True)
+
+
+def _newest(op):
+    return op.stamp if isinstance(op, Delete) else max((c.stamp for c in op.cells.values()), default=ZERO)
+
+
+def _late(op, seen, rule) -> tuple[Conflict, ...]:
+    return tuple(Conflict(op.key, n, rule, None, c) for n, c in op.cells.items() if c.stamp > seen)
+
+
+def _deleted(thing, op: Delete, terms, pending) -> Merged:
+    if terms.mode == Mode.APPEND:
+        return Merged(thing, conflicts=(Conflict(op.key, "", "authority", None, None),), again=thing is not None)
+    if thing is None:
+        return Merged(Marker(op.cl, label_ver=op.label_ver, stamp=op.stamp), "D")
+    if op.cl <= thing.cl:
+        return Merged(thing)
+    stamp = max(op.stamp, last_stamp(thing))
+    if isinstance(thing, Marker):
+        return Merged(thing._replace(cl=op.cl, stamp=stamp), "D")
+    lost = tuple(
+        Conflict(op.key, n, "deleted", None, c) for n, c in thing.cells.items() if n in pending or WHOLE in pending
+    )
+    return Merged(Marker(op.cl, thing.level, max(thing.label_ver, op.label_ver), stamp), "D", conflicts=lost)
+
+
+def _made(thing: Marker | None, op: Fields | Snap, site: Site) -> Merged:
+    if thing is not None:
+        if thing.withheld and op.label_ver <= thing.label_ver:
+            return Merged(thing)
+        if op.cl < thing.cl:
+            return Merged(thing, conflicts=_late(op, thing.stamp, "deleted"), again=thing.cl % 2 == 0)
+        if thing.cl % 2 == 0 and op.cl % 2 == 0:
+            return Merged(thing)
+    if isinstance(op, Fields):
+        return Merged(thing, unknown=True)
+    level, ver = op.level, op.label_ver
+    if site.owner:
+        level, ver = (thing.level, thing.label_ver) if thing is not None else (0, 0)
+    return Merged(Row(dict(op.cells), op.cl, level, ver), "I", frozenset(op.cells))
+
+
+def _next_life(row: Row, op: Snap, terms, site, link, pending) -> Merged:
+    """It was deleted and restored elsewhere: that life counts; what may not pass the link is kept of the one we have."""
+    passing = terms.open_at(link.ceiling)
+    kept = {n: c for n, c in row.cells.items() if n not in passing}
+    lost = tuple(
+        Conflict(op.key, n, "deleted", op.cells.get(n), c)
+        for n, c in row.cells.items()
+        if n in passing and (n in pending or WHOLE in pending)
+    )
+    level, ver = (row.level, row.label_ver) if site.owner else _label(row, op, link)
+    return Merged(Row(kept | dict(op.cells), op.cl, level, ver), "I", frozenset(op.cells), lost)
+
+
+def _label(row: Row, op: Fields | Snap, link: LinkTerms) -> tuple[int, int]:
+    if not link.up or op.label_ver < row.label_ver:
+        return row.level, row.label_ver
+    return (op.level if isinstance(op, Snap) else row.level), op.label_ver
+
+
+def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: int, pending) -> Merged:
+    cells, conflicts, changed = dict(row.cells), [], set()
+    refused = _refused_steps(row, op, terms, site)
+    for name, theirs in op.cells.items():
+        mine = cells.get(name)
+        merge_type = terms.fields[name].merge
+        if name in refused or (mine is not None and merge_type == Merge.FIXED):
+            continue
+        if mine is None or theirs.stamp > mine.stamp:
+            kept, lost = theirs, mine
+            cells[name] = theirs
+            changed.add(name)
+        else:
+            kept, lost = mine, theirs
+        owed = name in pending or WHOLE in pending
+        if lost is not None and lost.value != kept.value and concurrent(mine, theirs, owed):
+            conflicts.append(Conflict(op.key, name, "latest", kept, lost))
+    for name in sorted(refused):
+        mine, theirs = cells.get(name), op.cells.get(name)
+        if mine is None or theirs is None:
+            continue
+        if mine.value != theirs.value:
+            conflicts.append(Conflict(op.key, name, "transition", mine, theirs))
+        if theirs.stamp >= mine.stamp:
+            cells[name] = Cell(mine.value, hlc.after(now_ms, (mine.stamp, theirs.stamp), site.number), theirs.stamp)
+            changed.add(name)
+    if site.owner:
+        level, ver = row.level, row.label_ver
+    else:
+        level, ver = _label(row, op, link)
+    moved = (level, ver) != (row.level, row.label_ver)
+    if not changed and not moved:
+        return Merged(row, conflicts=tuple(conflicts), again=bool(refused))
+    now = Row(cells, row.cl, level, ver)
+    entry = "L" if level != row.level else "U" if changed else ""
+    return Merged(now, entry, frozenset(changed), tuple(conflicts), again=bool(refused))
+
+
+def _refused_steps(row: Row, op, terms: ModelTerms, site: Site) -> frozenset[str]:
+    """The fields of steps that the authority does not take, with all that moves with them."""
+    if not site.owner or not terms.edges:
+        return frozenset()
+    refused = set()
+    for name, edges in terms.edges.items():
+        mine, theirs = row.cells.get(name), op.cells.get(name)
+        if mine is None or theirs is None or theirs.stamp == mine.stamp or theirs.value == mine.value:
+            continue
+        if theirs.base == mine.stamp or theirs.stamp.site == mine.stamp.site:
+            taken = theirs.stamp > mine.stamp and path(edges, mine.value, theirs.value) is not None
+            if not taken and theirs.stamp < mine.stamp:
+                continue  # an older word of the same speaker, told again
+        else:
+            if mine.base == theirs.stamp:
+                continue  # what we replaced ourselves, told again
+            taken = theirs.stamp > mine.stamp and theirs.value in edges.get(mine.value, ())
+        if not taken:
+            refused |= with_groups({name}, terms.group_of)
+    return frozenset(refused)
