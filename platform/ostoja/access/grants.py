@@ -55,11 +55,11 @@ def _wrong_grants(grants: object) -> Iterable[str]:
 
 
 def _wrong_classes(classes: object) -> Iterable[str]:
-    if isinstance(classes, str) or not isinstance(classes, Iterable):
+    if isinstance(classes, (str, Mapping)) or not isinstance(classes, Iterable):
         yield _("Data classes are a list.")
         return
     for name in classes:
-        if name not in ALL_CLASSES:
+        if not isinstance(name, str) or name not in ALL_CLASSES:
             yield _("There is no data class “{name}”; there are {names}.").format(
                 name=str(name)[:40], names=", ".join(str(c) for c in DataClass)
             )
