@@ -279,6 +279,8 @@ def _xlsx(out: IO[bytes], names: list[str], chunks: Iterable[list[list]], progre
                         sheet.write_boolean(done, place, value)
                     case Decimal() | int() if len(str(value).strip("-0").replace(".", "")) <= 15:
                         sheet.write_number(done, place, value)
+                    case date() if value.year < 1900:  # before a spreadsheet's time
+                        sheet.write_string(done, place, csv_text(value))
                     case datetime():
                         sheet.write_datetime(done, place, value.astimezone(zone).replace(tzinfo=None), moment)
                     case date():

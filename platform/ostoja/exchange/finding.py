@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from django.core.exceptions import ValidationError
 from django.db.models import CharField, F, Field, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Lower, Trim, Upper
 from django.utils.translation import gettext as _
@@ -135,10 +134,8 @@ class Finder:
         else:
             values = []
             for text in texts:
-                try:
-                    values.append(model_field.to_python(text.strip()))
-                except ValidationError:
-                    continue
+                if text.strip().isascii() and text.strip().isdigit() and len(text.strip()) < 10:
+                    values.append(int(text))
             rows = rows.filter(**{f"{path}__in": values})
         for record in rows:
             value: object = record

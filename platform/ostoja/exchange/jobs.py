@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import asdict
+from datetime import timedelta
 
 from django.core.files.base import File
 from django.db import connections, transaction
@@ -33,6 +34,7 @@ from .undoing import Undo, Undone, count, touched
 CHUNK = 500
 CHECKED_TOGETHER = 20_000  # rows that a check holds in one transaction
 FAULTS_KEPT = 10_000
+UPLOADS_KEPT = timedelta(days=30)
 Listener = Callable[[int, int], None]
 listening: ContextVar[Listener | None] = ContextVar("ostoja_exchange_listener", default=None)
 
@@ -407,5 +409,28 @@ def forget_old_files() -> int:
                 with changing(Actor.system(), "expire"):
                     files.forget(run.file_key)
                     ExportRun.objects.filter(pk=run.pk).update(state=ExportRun.State.GONE, file_key="")
+                deleted += 1
+    return deleted
+
+
+@every(seconds=6 * 3600)
+def forget_old_uploads() -> int:
+    """Delete the files of imports that nobody touched for long, in all tenants; the runs stay. Returns how many."""
+    sql = (
+        "SELECT id::text FROM {schema}.exchange_importrun WHERE updated_at < %s AND NOT result ? 'file_gone' "
+        "AND state NOT IN ('checking', 'running', 'undoing')"
+    )
+    with platform_context():
+        found: dict[str, list[str]] = {}
+        for schema, key in over_tenants(connections["owner"], sql, [timezone.now() - UPLOADS_KEPT]):
+            found.setdefault(schema, []).append(key)
+        tenants = list(Tenant.objects.filter(schema_name__in=found))
+    deleted = 0
+    for tenant in tenants:
+        with tenant_context(tenant):
+            for run in ImportRun.objects.filter(pk__in=found[tenant.schema_name]):
+                with transaction.atomic():
+                    _set(Actor.system(), run, "expire", result=run.result | {"file_gone": True})
+                    files.forget(run.file_key)
                 deleted += 1
     return deleted

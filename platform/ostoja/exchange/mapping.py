@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
+from zoneinfo import available_timezones
 
 from django.utils.translation import gettext as _
 
@@ -35,7 +36,7 @@ from ostoja.access.policy import visible_fields
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.registry import Entry
 
-from .targets import Target, Targets, entry_of
+from .targets import Target, Targets, entry_of, tells
 from .values import ORDERS
 
 VERSION = 1
@@ -151,6 +152,10 @@ def _column(raw: object, number: int) -> Column:
     for name in ("date_order", "decimal"):
         if given.get(name) == "auto":
             given[name] = ""
+    if given.get("timezone") and given["timezone"] not in available_timezones():
+        raise wrong(
+            "columns", _("{where}: there is no time zone “{name}”.").format(where=where, name=given["timezone"])
+        )
     if "multiply" in given:
         given["multiply"] = str(given["multiply"])
         try:
@@ -166,7 +171,7 @@ def number_of(text: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation as error:
         raise ValueError(text) from error
-    if not value.is_finite():
+    if not value.is_finite() or abs(value.adjusted()) > 20:
         raise ValueError(text)
     return value
 
@@ -226,7 +231,7 @@ def _fit_relation(column: Column, target: Target, targets: Targets) -> None:
         if column.by or column.where or column.create:
             raise wrong("columns", _("“{name}”: such a record is found by its id only.").format(name=column.source))
         return
-    if column.by and column.by != "id" and column.by not in visible_fields(targets.actor, other):
+    if column.by and column.by != "id" and not tells(targets.actor, other, column.by):
         raise wrong("columns", _("“{name}”: {things} can't be found by “{field}”.").format(
             name=column.source, things=other.model._meta.verbose_name_plural, field=column.by))  # fmt: skip
     for path in column.where:

@@ -38,6 +38,10 @@ BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+KNOWN_ENCODING = re.compile(  # Python knows more, among them some that take minutes or are none
+    r"utf[-_]?(8([-_]sig)?|16|32)([-_]?[lb]e)?|(cp|windows[-_]?)\d{3,4}|(iso[-_]?)?8859[-_]\d{1,2}|latin[-_]?[12]|l[12]|(us[-_]?)?ascii|"
+    r"mac[-_](latin2|roman|centeuro|cyrillic|greek|turkish)|koi8[-_][ru]|shift[-_]jis|gb18030|gbk|big5|euc[-_](jp|kr)"
+)
 FORMULA = re.compile(r"'+[=+\-@\t\r]")
 PLACE = re.compile(rb"""\br=["']([A-Z]{1,4})?([0-9]{1,9})["']""")
 
@@ -108,8 +112,11 @@ def _text(data: bytes, options: dict) -> Table:
     encoding = options.get("encoding") or _encoding(data)
     text = _decoded(data, encoding)
     delimiter = options.get("delimiter") or _delimiter(text[:SAMPLE])
-    if len(delimiter) != 1:
-        raise Refused(_("The separator must be one character."), fields={"delimiter": [_("One character.")]})
+    if len(delimiter) != 1 or delimiter in '"\r\n\x00 ':
+        raise Refused(
+            _("The separator is one character, for example a comma or a semicolon."),
+            fields={"delimiter": [_("One character.")]},
+        )
 
     def rows():
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -210,6 +217,11 @@ def _refuse_broken_utf8(data: bytes, error: UnicodeDecodeError) -> None:
 
 
 def _decoded(data: bytes, encoding: str) -> str:
+    if not KNOWN_ENCODING.fullmatch(encoding.lower()):
+        raise Refused(
+            _("There is no encoding “{name}”. Try utf-8, cp1250 or iso8859-2.").format(name=encoding[:40]),
+            fields={"encoding": [_("There is no such encoding.")]},
+        )
     try:
         return data.decode(encoding)
     except LookupError as error:
@@ -292,7 +304,7 @@ def _cell(value) -> Cell:
             return ""
     if not math.isfinite(value):
         return str(value)
-    return Decimal(int(value)) if value == int(value) else Decimal(repr(value))
+    return Decimal(int(value)) if abs(value) < 1e15 and value == int(value) else Decimal(repr(value))
 
 
 def _unpack_safely(data: bytes) -> None:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from zoneinfo import available_timezones
 
 from django.db import models, transaction
 from django.utils.translation import gettext as _
@@ -28,8 +29,8 @@ from .finding import Finder, Missing
 from .mapping import VERSION, parse
 from .models import ImportRun, RowError, SavedMapping
 from .reading import Table, open_table
-from .targets import Target, Targets
-from .values import plain, text_of
+from .targets import Target, Targets, keys_of
+from .values import ORDERS, plain, text_of
 
 PREVIEWED = 20
 DISTINCT = 200  # values shown for each column that has unknown ones
@@ -114,6 +115,14 @@ def _options(options: Mapping) -> dict:
             fields={"options": [_("There is no such option.")]},
         )
     found = {k: v for k, v in options.items() if v not in (None, "")}
+    known = {"date_order": ("auto", *ORDERS), "decimal": ("auto", ".", ","), "timezone": available_timezones()}
+    for name, values in known.items():
+        if name in found and str(found[name]) not in values:
+            raise Refused(
+                _("“{value}” is no {name}.").format(value=str(found[name])[:40], name=name),
+                fields={name: [_("It is not known.")]},
+            )
+    found = {k: v for k, v in found.items() if v != "auto"}
     if "header_row" in found:
         text = str(found["header_row"])
         if not text.isascii() or not text.isdigit() or len(text) > 6:
@@ -247,8 +256,6 @@ def columns(actor: Actor, run: ImportRun) -> list[ColumnView]:
 
 def ways(actor: Actor, target: Target | None) -> list[tuple[str, str]]:
     """(field, label) of the fields by which a relation's record may be found."""
-    from .targets import keys_of
-
     if target is None or target.related is None:
         return []
     single = [w[0] for w in keys_of(actor, target.related) if len(w) == 1]
@@ -460,6 +467,19 @@ def save_mapping(actor: Actor, run: ImportRun, name: str) -> SavedMapping:
     if old is not None:
         return gate.perform(actor, old, "change", data)
     return gate.perform(actor, SavedMapping, "add", {"object": run.object, "name": name, **data})
+
+
+def saved_mapping(actor: Actor, label: str, name: str) -> dict:
+    """The mapping that was saved under a name, with its options. Raises NotFound."""
+    entry = entry_for(actor, label)
+    saved = visible(actor, SavedMapping).filter(object=entry.label, name=name).first()
+    if saved is None:
+        raise NotFound(
+            _("There is no saved mapping “{name}” for {things}.").format(
+                name=name, things=entry.model._meta.verbose_name_plural
+            )
+        )
+    return {**saved.mapping, "options": saved.options}
 
 
 def _kept_options(run: ImportRun) -> dict:

@@ -129,24 +129,27 @@ def parts_of(entry: Entry) -> dict[str, Entry]:
 
 def keys_of(actor: Actor, entry: Entry) -> list[tuple[str, ...]]:
     """The ways a record of this object is found by text, best first; each is a tuple of fields that the actor may see."""
-    seen = set(visible_fields(actor, entry))
     ways = [tuple(entry.surface.natural_key)] if entry.surface.natural_key else []
     ways += [(name,) for name in (entry.surface.title, *KEYS) if name]
-    kept = [
-        w
-        for w in dict.fromkeys(ways)
-        if all(n in seen and not entry.fields[n].is_relation or _titled(actor, entry, n) for n in w)
-    ]
-    return kept
+    return [way for way in dict.fromkeys(ways) if all(tells(actor, entry, name) for name in way)]
+
+
+def tells(actor: Actor, entry: Entry, name: str) -> bool:
+    """Whether records may be found by this field: it is text that the actor sees, or a relation with such a title."""
+    model_field = entry.fields.get(name)
+    if model_field is None or name not in visible_fields(actor, entry):
+        return False
+    if model_field.is_relation:
+        return _titled(actor, entry, name)
+    return isinstance(model_field, (models.CharField, models.TextField, models.IntegerField))
 
 
 def _titled(actor: Actor, entry: Entry, name: str) -> bool:
-    """Whether a part of a key is a relation whose title the actor may see."""
-    field = entry.fields.get(name)
-    if field is None or not field.is_relation or name not in visible_fields(actor, entry):
+    """Whether the records of a relation have a title in text that the actor may see."""
+    other = entry_of(entry.fields[name].related_model)
+    if other is None or other.surface.title not in visible_fields(actor, other):
         return False
-    other = entry_of(field.related_model)
-    return other is not None and other.surface.title in visible_fields(actor, other)
+    return not other.fields[other.surface.title].is_relation
 
 
 def key_path(entry: Entry, name: str) -> str:

@@ -29,6 +29,7 @@ COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})$")
 TIME = re.compile(
     r"^(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([ap]\.?m\.?)?\s*(Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE
 )
+DIGITS = 24  # before the decimal sign; no field holds more
 ORDERS = ("dmy", "mdy", "ymd")
 MONTHS = {
     name: number
@@ -67,7 +68,8 @@ def text_of(cell) -> str:
         case bool():
             return "true" if cell else "false"
         case Decimal():
-            return format(cell.quantize(1) if cell == cell.to_integral_value() else cell.normalize(), "f")
+            text = format(cell, "f")
+            return text.rstrip("0").rstrip(".") if "." in text else text
         case datetime():
             return cell.date().isoformat() if cell.time() == time(0) else cell.isoformat(sep=" ")
         case date():
@@ -132,10 +134,11 @@ def number(cell, options: Mapping = {}) -> Decimal:
     else:
         value = _number(cell, options.get("decimal") or "")
     multiply = options.get("multiply")
-    if not multiply:
-        return value
-    value *= Decimal(str(multiply))
-    return value.quantize(1) if value == value.to_integral_value() else value.normalize()
+    if multiply:
+        value *= Decimal(str(multiply))
+    if not value.is_finite() or value.adjusted() > DIGITS:
+        raise Unreadable(_("“{value}” is too large.").format(value=shown(cell)))
+    return value
 
 
 def _number(cell, decimal: str) -> Decimal:
@@ -196,7 +199,10 @@ def moment(cell, options: Mapping = {}) -> datetime:
             value = None
         if value is None:
             value = _moment(text, options, cell)
-    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    except OverflowError as error:
+        raise Unreadable(_("“{value}” is not a time.").format(value=shown(cell))) from error
 
 
 def _moment(text: str, options: Mapping, cell) -> datetime:
