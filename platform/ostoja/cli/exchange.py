@@ -33,8 +33,8 @@ def import_file(
     thing: Object,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or XLSX file.")],
     mapping: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A TOML file that says where columns go. [default: guessed from the header]", show_default=False)
-    ] = None,
+        str, typer.Option(metavar="FILE|NAME", help="A TOML file that says where columns go, or the name of a saved mapping. [default: guessed from the header]", show_default=False)
+    ] = "",
     mode: Annotated[str, typer.Option(help="add, update or upsert. [default: the mapping's]", show_default=False)] = "",
     whole: Annotated[bool, typer.Option("--whole", help="All rows or none.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find every error and write nothing.")] = False,
@@ -42,7 +42,8 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Import a file. Exit status 1 if a row is refused; the others are imported unless --whole is given."""
-    content, plan = _read(file), _mapping_in(mapping) if mapping else None
+    content = _read(file)
+    plan = _mapping_in(Path(mapping)) if mapping and (mapping.endswith(".toml") or Path(mapping).is_file()) else None
     with opened():
         from ostoja.exchange import runs
         from ostoja.tenancy.context import tenant_context
@@ -50,6 +51,8 @@ def import_file(
 
         with tenant_context(find(address)) as found:
             actor = _actor(person)
+            if mapping and plan is None:
+                plan = runs.saved_mapping(actor, thing, mapping)
             run = runs.start(actor, thing, content, file.name, mapping=plan, mode=mode, whole=whole)
             run = runs.check(actor, run) if dry_run else runs.go(actor, run)
             _work_off(found, run.job_id, f"{'Checking' if dry_run else 'Importing'} {file.name}")
