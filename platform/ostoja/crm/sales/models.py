@@ -92,7 +92,7 @@ class Stage(Record):
         self.required_fields = self.required_fields or []
         fields = {f.name for f in Deal._meta.concrete_fields if f.editable}
         given = self.required_fields if isinstance(self.required_fields, list) else [self.required_fields]
-        unknown = [str(name) for name in given if name not in fields]
+        unknown = [str(name) for name in given if str(name) not in fields]
         if unknown or given is not self.required_fields:
             message = _now("Give a list of fields of a deal, such as {example}; “{name}” is none.").format(
                 example='["party", "closes_on"]', name=", ".join(unknown)
