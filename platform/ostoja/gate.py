@@ -18,6 +18,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NoActor, NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.forms import RecordForm, RelationField, form_class
+from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import SYSTEM_FIELDS, Record, why_not
 from ostoja.kernel.registry import Entry
 
@@ -50,6 +51,7 @@ def perform(
     with changing(actor, verb, cause):
         try:
             with transaction.atomic():
+                _lock_parent(entry, target, data)
                 if verb == "add":
                     return _add(actor, entry, data, history)
                 record = find(actor, model, target.pk, lock=True)
@@ -70,6 +72,20 @@ def perform(
             raise still_used(error) from error
         except DATABASE_REFUSALS as error:
             raise refusal(error) from error
+
+
+def _lock_parent(entry: Entry, target: type[Record] | Record, data: Mapping) -> None:
+    """Whoever changes a part holds the record that it is a part of first, as do those who change both through the record."""
+    if entry.parent is None:
+        return
+    inside = entry.surface.inside
+    if isinstance(target, type):
+        given = data.get(inside)
+        key = parse_uuid(getattr(given, "pk", given))
+    else:
+        key = entry.model._default_manager.filter(pk=target.pk).values(inside)[:1]
+    if key is not None:
+        list(entry.parent.model._default_manager.select_for_update(no_key=True).filter(pk=key).values_list("pk"))
 
 
 def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:

@@ -203,10 +203,15 @@ class Frozen(TriggerRule):
                 f"SELECT 1 FROM {q(parent._meta.db_table)} WHERE {q(parent._meta.pk.column)} = ROW.{q(key.column)} "
                 f"AND ({condition_sql(parent, self.when, schema_editor)})"
             )
+            hold = f"PERFORM 1 FROM {q(parent._meta.db_table)} WHERE {q(parent._meta.pk.column)} = ROW.{q(key.column)} FOR NO KEY UPDATE;"
+            came = f"TG_OP = 'UPDATE' AND NEW.{q(key.column)} IS DISTINCT FROM OLD.{q(key.column)}"
+            # The parent is held, so that nobody freezes it between this look and the end of the transaction.
             return (
-                f"IF TG_OP <> 'INSERT' AND EXISTS ({frozen.replace('ROW.', 'OLD.')}) THEN\n"
-                f"  IF TG_OP = 'DELETE' THEN {refuse} ELSIF NOT ({same}) THEN {refuse} END IF;\nEND IF;\n"
-                f"IF TG_OP = 'INSERT' AND EXISTS ({frozen.replace('ROW.', 'NEW.')}) THEN {refuse} END IF;\n"
+                f"IF TG_OP <> 'INSERT' THEN\n  {hold.replace('ROW.', 'OLD.')}\n"
+                f"  IF EXISTS ({frozen.replace('ROW.', 'OLD.')}) THEN\n"
+                f"    IF TG_OP = 'DELETE' THEN {refuse} ELSIF NOT ({same}) THEN {refuse} END IF;\n  END IF;\nEND IF;\n"
+                f"IF TG_OP = 'INSERT' OR {came} THEN\n  {hold.replace('ROW.', 'NEW.')}\n"
+                f"  IF EXISTS ({frozen.replace('ROW.', 'NEW.')}) THEN {refuse} END IF;\nEND IF;\n"
                 f"IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;\nRETURN NEW;"
             )
         condition = condition_sql(model, self.when, schema_editor)
