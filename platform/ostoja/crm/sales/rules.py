@@ -69,9 +69,12 @@ NEW.net := round(NEW.quantity * NEW.price * (1 - NEW.discount / 100), 2);
 RETURN NEW;
 """
 
-# The amount follows the lines; when the last of them goes, the deal keeps the amount that it had.
+# The amount follows the lines; when the last of them goes, the deal keeps the amount that it had. The deal is locked before
+# its lines are summed, so that of two who add lines at once the second counts the first one's too.
 AMOUNT = """
 BEGIN
+  PERFORM 1 FROM sales_deal WHERE id IN (CASE WHEN TG_OP <> 'INSERT' THEN OLD.deal_id END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.deal_id END)
+  ORDER BY id FOR NO KEY UPDATE;
   IF TG_OP <> 'INSERT' THEN
     UPDATE sales_deal d SET amount = s.total FROM (SELECT sum(net) AS total FROM sales_dealline WHERE deal_id = OLD.deal_id) s
     WHERE d.id = OLD.deal_id AND s.total IS NOT NULL AND d.amount <> s.total;
