@@ -21,6 +21,7 @@ from .answers import at
 from .samples import fill
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2")) * 200
+SEED = int(os.environ.get("FUZZ_SEED", "7"))
 SYSTEM = Actor.system()
 NASTY = [
     "", " ", "0", "-1", "1e400", "NaN", "Infinity", "1_000", "٣", "99999999999999999999", "-0.0", "1.5", "true", "null", "None",
@@ -70,7 +71,7 @@ def answered(program, path: str) -> None:
     assert time.perf_counter() - start < 2, path
 
 
-@seed(7)
+@seed(SEED)
 @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     question=st.sampled_from(QUESTIONS),
@@ -83,7 +84,7 @@ def test_any_filter_is_answered_or_named(program, question, texts, where):
     answered(program, at(*parts, **{name: [t.encode("utf-8", "surrogatepass") for t in texts]}))
 
 
-@seed(7)
+@seed(SEED)
 @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     entry=st.sampled_from(list(registry.entries())),
