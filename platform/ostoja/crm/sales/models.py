@@ -191,10 +191,6 @@ class Deal(Record):
             KeepsParty("won", name="deal_won_keeps_its_party", says=_("A won deal can't be changed. Reopen it first.")),
             Check(~Q(state="won") | Q(amount__gt=0), name="deal_won_has_amount", field="amount", says=_("Give the deal an amount before you win it.")),
             Check(Q(amount__gte=0), name="deal_amount_is_not_negative", field="amount", says=_("An amount can't be negative.")),
-            Check(
-                Q(state="open", closed_at__isnull=True) | (~Q(state="open") & Q(closed_at__isnull=False)), name="deal_crm_3_closed_at",
-                says=_("A deal has a time of closing when it is won or lost, and only then."),
-            ),
             models.UniqueConstraint(fields=["number"], name="deal_number_is_unique", violation_error_message=_("There is a deal with this number.")),
             Numbered("sales.deal", "D-", table="sales_deal", name="deal_takes_a_number"),
             Rule(
@@ -227,6 +223,8 @@ class Deal(Record):
 
     def _close_by_stage(self, actor, verb: str, stage: Stage) -> None:
         if stage.kind == Stage.Kind.OPEN:
+            if verb == "add":
+                return  # the database says that they don't fit
             message = _now("This deal is closed. Use “{verb}” and say why.").format(verb=_now("Reopen"))
             raise Refused(message, fields={"stage": [message]}, code="use_a_verb")
         require(actor, self, "win" if stage.kind == Stage.Kind.WON else "lose")
