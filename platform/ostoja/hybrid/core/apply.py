@@ -38,13 +38,17 @@ class Held:
     """What the store holds of the keys that an envelope names (and of the records they are parts of).
 
     ``pending``: fields changed here that this peer has not acknowledged (``*``: all of the record).
-    ``expired``: the peer was away longer than graves are kept; what we do not know is parked, not merged.
+    ``refused``: keys that the database did not let be written, with its sentence. The store finds out by trying: it rolls
+    back, adds the key and applies again; the operation is then parked and the rest goes on.
+    ``expired``: the peer was away longer than graves are kept, and this envelope is part of its resync; what we do not
+    know is parked, not merged.
     """
 
     things: Mapping[Key, Thing] = field(default_factory=dict)
     stashes: Mapping[Key, Stash] = field(default_factory=dict)
     ships: Mapping[Key, Ship] = field(default_factory=dict)
     pending: Mapping[Key, frozenset[str]] = field(default_factory=dict)
+    refused: Mapping[Key, str] = field(default_factory=dict)
     expired: bool = False
 
 
@@ -170,6 +174,10 @@ class _Application:
 
     def _content(self, op: Fields | Snap | Delete) -> None:
         key, before = op.key, self.things.get(op.key)
+        if key in self.held.refused:
+            self.out.parked.append(Parked(key, op, self.held.refused[key]))
+            self._note_ship(op)
+            return
         if before is None and self.held.expired and not isinstance(op, Delete):
             self.out.parked.append(Parked(key, op, "unknown after a long absence"))
             return
@@ -185,6 +193,7 @@ class _Application:
         if isinstance(merged.thing, Row):
             self._join_stash(key)
             if self.site.owner:
+                self._keep_closed(op)
                 self._inherit(key, terms)
         if merged.op:
             self._enter(key, merged.op, merged.changed, origin=self.link.peer)
@@ -223,6 +232,18 @@ class _Application:
                 cells[name] = cell
         self._put(key, row._replace(cells=cells))
 
+    def _keep_closed(self, op) -> None:
+        """The peer knows a later, closed label: a restored backup forgot it. Labels are forgotten in one direction only."""
+        row = self.things[op.key]
+        if isinstance(op, Snap) and op.label_ver > row.label_ver and op.level > row.level:
+            self._close(op.key, op.level, op.label_ver)
+
+    def _close(self, key: Key, level: int, label_ver: int) -> None:
+        thing = self.things[key]
+        ver = max(labels.following(thing, self.site.floor), label_ver + 1)
+        self._put(key, thing._replace(level=level, label_ver=ver))
+        self._enter(key, "L")
+
     def _inherit(self, key: Key, terms) -> None:
         row = self.things[key]
         level = labels.inherited(row, terms, self.things)
@@ -255,6 +276,4 @@ class _Application:
         thing = self.things.get(op.key)
         if not self.site.owner or thing is None or thing.label_ver >= op.label_ver or thing.level > self.link.ceiling:
             return
-        ver = max(labels.following(thing, self.site.floor), op.label_ver + 1)
-        self._put(op.key, thing._replace(level=max(thing.level, self.link.ceiling + 1), label_ver=ver))
-        self._enter(op.key, "L")
+        self._close(op.key, self.link.ceiling + 1, op.label_ver)

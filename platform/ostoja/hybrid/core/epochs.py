@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .labels import EPOCH_BITS
 from .sequence import Inbound
-from .wire import DATA, Ack, Entry, Envelope, Key
+from .wire import Ack, Entry, Envelope, Key
 
 
 class Outbound(NamedTuple):
@@ -29,14 +29,18 @@ class Outbound(NamedTuple):
 class Greeting(NamedTuple):
     """What the head of an envelope changes: cursors, and whether a new pair began and everything must be told again.
 
-    ``rolled_back``: the peer applied more of this incarnation than we ever numbered. We are a restored copy that did not
-    say so: take a new epoch, send nothing before.
+    ``rolled_back``: the peer applied more of this incarnation than we ever numbered: we are a restored copy that did not
+    say so. ``superseded``: the peer knows a later incarnation of us: we are the original of a copy, or an older copy. In
+    both cases nothing is sent or applied until a new epoch was taken (``renewed`` of the larger one) or the site is closed.
+    ``knew``: how far a peer in a new pair had applied our stream before; its graves are older than that.
     """
 
     inbound: Inbound
     outbound: Outbound
     resync: bool = False
     rolled_back: bool = False
+    superseded: bool = False
+    knew: int = 0
 
 
 def renewed(previous: int, chance: int) -> int:
@@ -52,18 +56,22 @@ def greet(inbound: Inbound, outbound: Outbound, envelope: Envelope, own_epoch: i
     """
     if envelope.epoch < inbound.epoch:
         return Greeting(inbound, outbound)
-    resync = False
+    if envelope.peer_epoch > own_epoch:
+        return Greeting(inbound, outbound, superseded=True)
+    resync, ack, knew = False, envelope.ack, 0
     if envelope.epoch > inbound.epoch or outbound.own != own_epoch:
-        inbound = Inbound(envelope.epoch, own_epoch)
+        before = (
+            (inbound.knew if inbound.applied is None else inbound.applied) if envelope.epoch == inbound.epoch else 0
+        )
+        inbound = Inbound(envelope.epoch, own_epoch, knew=before)
         outbound = Outbound(envelope.epoch, own_epoch, base=head, acked=head)
-        resync = True
-    ack = envelope.ack
+        resync, knew = True, ack.seq if ack.epoch == own_epoch else 0
     if ack.epoch == own_epoch and envelope.peer_epoch == own_epoch:
         if ack.seq > head:
-            return Greeting(inbound, outbound, resync, rolled_back=True)
+            return Greeting(inbound, outbound, resync, rolled_back=True, knew=knew)
         if ack.seq > outbound.acked:
             outbound = outbound._replace(acked=ack.seq, marks=(*outbound.marks, (ack.seq, ack.high)))
-    return Greeting(inbound, outbound, resync)
+    return Greeting(inbound, outbound, resync, knew=knew)
 
 
 def settle(outbound: Outbound, inbound: Inbound) -> Outbound:
@@ -77,7 +85,9 @@ def settle(outbound: Outbound, inbound: Inbound) -> Outbound:
 
 def ack_of(inbound: Inbound, head: int) -> Ack:
     """The acknowledgement that every envelope carries; only what a committed transaction left behind."""
-    return Ack(0, 0, 0) if inbound.applied is None else Ack(inbound.epoch, inbound.applied, head)
+    if inbound.applied is None:
+        return Ack(inbound.epoch, inbound.knew, 0)
+    return Ack(inbound.epoch, inbound.applied, head)
 
 
 def resync_entries(keys: Iterable[Key], level: int = 0) -> list[Entry]:
@@ -90,16 +100,12 @@ def is_open(inbounds: Iterable[Inbound], restored: bool) -> bool:
     return not restored or all(inbound.whole for inbound in inbounds)
 
 
-def may_send(inbound: Inbound, outbound: Outbound, own_epoch: int, owner: bool) -> bool:
-    """Whether content may be sent on a link.
+def may_send(inbound: Inbound, outbound: Outbound, own_epoch: int, owner: bool, others: Iterable[Inbound] = ()) -> bool:
+    """Whether the data lane of a link may move.
 
     Never before both incarnations know each other; and the owner of labels waits for the peer's resync, from which it
-    learns of labels that a restored backup forgot.
+    learns of labels that a restored backup forgot. When it was restored itself, ``others`` are its other links: it waits
+    for all.
     """
     known = outbound.own == own_epoch and outbound.epoch == inbound.epoch != 0
-    return known and (inbound.whole or not owner)
-
-
-def is_data(envelope: Envelope) -> bool:
-    """Whether the envelope moves the cursor."""
-    return envelope.lane == DATA
+    return known and (not owner or (inbound.whole and all(other.whole for other in others)))

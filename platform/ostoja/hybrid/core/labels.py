@@ -13,7 +13,8 @@ EPOCH_BITS = 32
 def floor_of(epoch: int) -> int:
     """The least label version of an incarnation: a restored owner's labels are newer than all that it forgot.
 
-    The first incarnation starts at 0, so that a tenant's first labels are small numbers.
+    The first incarnation starts at 0, so that a tenant's first labels are small numbers. A record made at another site
+    starts at the floor of the owner's incarnation that this site knows.
     """
     ordinal = epoch >> EPOCH_BITS
     return ordinal << EPOCH_BITS if ordinal > 1 else 0

@@ -10,12 +10,16 @@ from .wire import DATA, Entry, Envelope
 
 
 class Inbound(NamedTuple):
-    """How far we applied a peer's stream: of the pair (``epoch`` theirs, ``own`` ours); None: not yet started."""
+    """How far we applied a peer's stream: of the pair (``epoch`` theirs, ``own`` ours); None: not yet started.
+
+    ``knew`` is how far we had applied it before the pair began: told in the first acknowledgement, for graves.
+    """
 
     epoch: int = 0
     own: int = 0
     applied: int | None = None
     resync_to: int = 0
+    knew: int = 0
 
     @property
     def whole(self) -> bool:
@@ -53,11 +57,11 @@ def number(entries: Iterable[Entry], last: int) -> tuple[list[Entry], int]:
 
 
 def judge(inbound: Inbound, envelope: Envelope, own_epoch: int) -> Verdict:
-    """Whether this envelope of the data lane continues the stream. ``inbound`` is what ``epochs.greet`` left."""
-    if envelope.lane != DATA:
-        return Verdict.APPLY
+    """Whether this envelope continues the stream. ``inbound`` is what ``epochs.greet`` left."""
     if envelope.epoch != inbound.epoch or envelope.peer_epoch != own_epoch:
         return Verdict.STALE
+    if envelope.lane != DATA:
+        return Verdict.APPLY
     if envelope.seq_to < envelope.seq_from:
         return Verdict.EMPTY
     applied = envelope.base if inbound.applied is None else inbound.applied
@@ -74,3 +78,13 @@ def advance(inbound: Inbound, envelope: Envelope) -> Inbound:
     if envelope.seq_to >= envelope.seq_from:
         applied = max(applied, envelope.seq_to)
     return inbound._replace(applied=applied, resync_to=envelope.resync_to)
+
+
+def cut(entries: Iterable[Entry], most: int) -> list[Entry]:
+    """The first ``most`` of numbered entries in their order, and the rest of the last one's transaction: no half of one."""
+    taken: list[Entry] = []
+    for entry in entries:
+        if len(taken) >= most and entry.tx != taken[-1].tx:
+            break
+        taken.append(entry)
+    return taken
