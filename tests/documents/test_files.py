@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db import IntegrityError
 
 from ostoja import gate
 from ostoja.documents import files
 from ostoja.documents.models import DealFile, PartyFile
+from ostoja.journal.context import changing
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
@@ -112,3 +114,11 @@ def test_files_are_attached_only_to_what_may_have_them(acme, actor, owner):
     with pytest.raises(NotFound):
         files.store(actor, owner, io.BytesIO(PDF), "offer.pdf")
     assert files.kind_for(Party) is PartyFile and DealFile._meta.get_field("deal")
+
+
+@pytest.mark.parametrize("column", ["key", "sha256", "mime", "size"])
+def test_bytes_stay_what_they_are_on_every_path(acme, actor, column):
+    kept = put(actor, acme)
+    with pytest.raises(IntegrityError, match="refused"), changing(actor, "attack"):
+        PartyFile.objects.filter(pk=kept.pk).update(**{column: 7})
+    assert gate.perform(actor, kept, "change", {"name": "better.pdf"}).name == "better.pdf"

@@ -6,9 +6,16 @@ from django.db import models
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from ostoja.kernel.constraints import Rule
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
+
+# A file may get another name or, in a merge, another record; never other bytes.
+BYTES_STAY = """
+IF (NEW.key, NEW.sha256, NEW.size, NEW.mime) IS DISTINCT FROM (OLD.key, OLD.sha256, OLD.size, OLD.mime) THEN {refuse} END IF;
+RETURN NEW;
+"""
 
 
 class Attachment(Record):
@@ -32,6 +39,12 @@ class Attachment(Record):
         abstract = True
         verbose_name = _("file")
         verbose_name_plural = _("files")
+        constraints = [
+            Rule(
+                BYTES_STAY, name="%(class)s_bytes_stay", on="UPDATE", timing="BEFORE",
+                says=_("A stored file doesn't change. Upload it again instead."),
+            )
+        ]  # fmt: skip
 
     def __str__(self):
         return self.name
