@@ -30,7 +30,7 @@ FROM pg_index a JOIN pg_index b ON a.indrelid = b.indrelid AND a.indexrelid <> b
 JOIN pg_class t ON t.oid = a.indrelid JOIN pg_class i ON i.oid = a.indexrelid JOIN pg_class j ON j.oid = b.indexrelid
 WHERE t.relnamespace = current_schema()::regnamespace AND NOT a.indisunique AND i.relam = j.relam
   AND a.indexprs IS NULL AND b.indexprs IS NULL
-  AND (b.indpred IS NULL OR pg_get_expr(a.indpred, a.indrelid) = pg_get_expr(b.indpred, b.indrelid))
+  AND pg_get_expr(a.indpred, a.indrelid) IS NOT DISTINCT FROM pg_get_expr(b.indpred, b.indrelid)
   AND (b.indkey::text || ' ') LIKE (a.indkey::text || ' %')
 ORDER BY 1, 2
 """
@@ -54,20 +54,14 @@ def plan(rows, **settings) -> str:
         return "\n".join(row[0] for row in cursor.fetchall())
 
 
-def test_fifty_of_twenty_thousand_parties_come_in_order_from_an_index(crowd, actor):
+def test_what_is_asked_most_is_answered_by_an_index(crowd, actor, pipeline):
     assert Party.objects.count() == 20_000
-    how = plan(visible(actor, Party).order_by(Upper("name"), "id")[:50])
-    assert "party_by_name" in how and "Sort" not in how
-
-
-def test_a_part_of_a_name_is_found_by_its_trigrams(crowd, actor):
-    how = plan(visible(actor, Party).filter(name__icontains="tal 1999"), enable_seqscan="off")
-    assert "party_name_part" in how
-
-
-def test_deals_come_newest_first_and_by_stage_from_an_index(crowd, actor, pipeline):
-    how = plan(visible(actor, Deal).order_by("-id")[:50])
-    assert "Backward using sales_deal_pkey" in how and "Sort" not in how
+    by_name = plan(visible(actor, Party).order_by(Upper("name"), "id")[:50])
+    assert "party_by_name" in by_name and "Sort" not in by_name
+    by_part = plan(visible(actor, Party).filter(name__icontains="tal 1999"), enable_seqscan="off")
+    assert "party_name_part" in by_part
+    newest = plan(visible(actor, Deal).order_by("-id")[:50])
+    assert "Backward using sales_deal_pkey" in newest and "Sort" not in newest
     stage = pipeline.stages.get(name="Engaging")
     assert "deal_by_stage" in plan(visible(actor, Deal).filter(state="open", stage=stage).order_by("-id")[:25])
 
@@ -75,4 +69,5 @@ def test_deals_come_newest_first_and_by_stage_from_an_index(crowd, actor, pipeli
 def test_no_index_is_the_beginning_of_another(tenant):
     with connection.cursor() as cursor:
         cursor.execute(SPARE)
-        assert cursor.fetchall() == []
+        spare = cursor.fetchall()
+    assert [s for s in spare if s[0].startswith(("party_", "catalog_", "sales_", "planning_", "documents_"))] == []

@@ -28,7 +28,7 @@ class Attachment(Record):
     size = models.BigIntegerField(_("size"), editable=False)
     mime = models.CharField(_("type"), max_length=120, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
-    key = models.CharField(max_length=120, editable=False, unique=True)
+    key = models.CharField(max_length=120, editable=False)
     uploaded_by = models.ForeignKey(
         "access.User", models.PROTECT, null=True, related_name="+", editable=False, verbose_name=_("added by")
     )
@@ -43,7 +43,8 @@ class Attachment(Record):
             Rule(
                 BYTES_STAY, name="%(class)s_bytes_stay", on="UPDATE", timing="BEFORE",
                 says=_("A stored file doesn't change. Upload it again instead."),
-            )
+            ),
+            models.UniqueConstraint(fields=["key"], name="%(class)s_key_is_unique"),
         ]  # fmt: skip
 
     def __str__(self):

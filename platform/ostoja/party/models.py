@@ -182,7 +182,9 @@ class ContactPoint(Record):
         MOBILE = "mobile", _("Mobile")
         WEB = "web", _("Web page")
 
-    party = models.ForeignKey(Party, models.PROTECT, related_name="contact_points", verbose_name=_("party"))
+    party = models.ForeignKey(
+        Party, models.PROTECT, related_name="contact_points", verbose_name=_("party"), db_index=False
+    )
     type = models.CharField(_("type"), max_length=8, choices=Type)
     value = models.CharField(_("value"), max_length=254)
     value_normalised = models.CharField(max_length=254, editable=False)
@@ -312,7 +314,9 @@ class TaxId(Record):
 class BankAccount(Record):
     """A bank account of a party."""
 
-    party = models.ForeignKey(Party, models.PROTECT, related_name="bank_accounts", verbose_name=_("party"))
+    party = models.ForeignKey(
+        Party, models.PROTECT, related_name="bank_accounts", verbose_name=_("party"), db_index=False
+    )
     iban = models.CharField("IBAN", max_length=34)
     currency = CurrencyField(_("currency"))
     bank = models.CharField(_("bank"), max_length=120, blank=True)
@@ -351,7 +355,9 @@ class Relation(Record):
         PARTNER_OF = "partner_of", _("Partner of")
         REFERRED_BY = "referred_by", _("Referred by")
 
-    party = models.ForeignKey(Party, models.PROTECT, related_name="relations", verbose_name=_("party"))
+    party = models.ForeignKey(
+        Party, models.PROTECT, related_name="relations", verbose_name=_("party"), db_index=False
+    )
     type = models.CharField(_("relation"), max_length=16, choices=Type, default=Type.WORKS_FOR)
     other = models.ForeignKey(Party, models.PROTECT, related_name="related_from", verbose_name=_("to"))
     role = models.CharField(_("function"), max_length=120, blank=True)
