@@ -93,7 +93,8 @@ BEGIN
 {tests}
     IF changed = '{{}}' THEN RETURN NULL; END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    key := OLD.id; before := to_jsonb(OLD){hidden};
+    key := OLD.id;
+    IF current_setting('ostoja.verb', true) IS DISTINCT FROM 'purge' THEN before := to_jsonb(OLD){hidden}; END IF;
   ELSE
     key := NEW.id;
   END IF;

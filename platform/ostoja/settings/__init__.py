@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from .databases import databases
 from .declaration import load
@@ -29,6 +30,7 @@ TENANT_APPS = [
     "ostoja.planning",
     "ostoja.documents",
     "ostoja.exchange",
+    "ostoja.hybrid",
     "ostoja.api",
     "ostoja.web",
     *DECLARATION.extensions,
@@ -67,7 +69,6 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "/static/"
-STATIC_ROOT = str(DECLARATION.home / "static")
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 7 * 24 * 60 * 60  # seconds; the addresses change with the content
@@ -78,6 +79,7 @@ STORAGES = {
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("pl", "Polski")]
+LOCALE_PATHS = [Path(__file__).parent.parent / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from . import grants, locks, release, template
-from .context import platform_context, role_of
+from .context import platform_context
 from .models import ReadySchema, Template, new_schema_name
 
 
@@ -76,12 +76,12 @@ def create(cursor, made: Template, schema: str) -> None:
 
 
 def drop(schema: str) -> None:
-    """Drop a schema and its role, as the owner. What is gone already is no error."""
+    """Drop a schema and its roles (``<letter>_<schema>``), as the owner. What is gone already is no error."""
     with platform_context(), transaction.atomic(using="owner"), connections["owner"].cursor() as cursor:
         cursor.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role_of(schema)])
-        if cursor.fetchone():
-            cursor.execute(f'DROP ROLE "{role_of(schema)}"')
+        cursor.execute("SELECT rolname FROM pg_roles WHERE rolname ~ ('^[a-z]_' || %s || '$')", [schema])
+        for (role,) in cursor.fetchall():
+            cursor.execute(f'DROP ROLE "{role}"')
         ReadySchema.objects.using("owner").filter(schema_name=schema).delete()
 
 

@@ -171,7 +171,7 @@ def _drop(cursor, database: str) -> None:
 def _drop_orphaned_roles(cursor) -> None:
     """Drop tenants' roles that no database knows any more."""
     cursor.execute(
-        "SELECT rolname FROM pg_roles r WHERE rolname ~ '^r_t_' AND NOT EXISTS (SELECT FROM pg_shdepend d "
+        "SELECT rolname FROM pg_roles r WHERE rolname ~ '^[a-z]_t_' AND NOT EXISTS (SELECT FROM pg_shdepend d "
         "WHERE d.refobjid = r.oid AND d.refclassid = 'pg_authid'::regclass AND d.dbid <> 0)"
     )
     for (role,) in cursor.fetchall():

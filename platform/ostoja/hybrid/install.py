@@ -1,0 +1,240 @@
+"""Makes a tenant's schema hybrid: triggers that keep clocks, and two roles that see nothing but what may leave."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from django.conf import settings
+from django.db import connections, transaction
+
+from ostoja.tenancy.context import schema_context
+from ostoja.tenancy.models import Tenant
+
+from .tables import Column, Table, Tables
+
+CLOUD_CEILING = 0
+KEYS_ONLY = ("id", "seq", "model", "record", "op", "fields", "actor")
+
+# Puts the stamps of what changed here into the clock of the record. The row lock is held already, so that stamps of one
+# record only grow, whatever the machine's clock does; whose value was replaced is kept as the base.
+STAMP = """
+CREATE OR REPLACE FUNCTION "hybrid_stamp"(what text, key uuid, changed text[], me smallint) RETURNS void LANGUAGE plpgsql AS $stamp$
+DECLARE
+  clock hybrid_clock; present bigint := (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16; was jsonb; name text;
+BEGIN
+  SELECT * INTO clock FROM hybrid_clock WHERE id = key FOR UPDATE;
+  present := greatest(present, coalesce(clock.top, 0) + 1);
+  IF clock.id IS NULL THEN
+    INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, held, withheld)
+    VALUES (key, what, 1, present, me, '{}', present, '{}', false);
+  ELSIF changed IS NULL THEN
+    UPDATE hybrid_clock SET cl = cl + (cl + 1) % 2, hlc = present, site = me, stamps = '{}', top = present, withheld = false
+    WHERE id = key;
+  ELSE
+    FOREACH name IN ARRAY changed LOOP
+      was := coalesce(clock.stamps -> name, jsonb_build_array(clock.hlc, clock.site));
+      IF (was ->> 1)::smallint = me THEN
+        was := jsonb_build_array(present, me) || CASE WHEN was -> 2 IS NULL THEN '[]' ELSE jsonb_build_array(was -> 2, was -> 3) END;
+      ELSE
+        was := jsonb_build_array(present, me, was -> 0, was -> 1);
+      END IF;
+      clock.stamps := jsonb_set(clock.stamps, ARRAY[name], was);
+    END LOOP;
+    UPDATE hybrid_clock SET stamps = clock.stamps, top = present WHERE id = key;
+    DELETE FROM hybrid_absent a WHERE a.record = key AND a.field = ANY(changed);  -- the reference says something else now
+  END IF;
+END $stamp$
+"""
+
+DEATH = """
+CREATE OR REPLACE FUNCTION "hybrid_death"(what text, key uuid, me smallint) RETURNS void LANGUAGE sql AS $death$
+  INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, held, withheld)
+  VALUES (key, what, 2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, me, '{}',
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, '{}', false)
+  ON CONFLICT (id) DO UPDATE SET cl = c.cl + c.cl % 2, hlc = greatest(excluded.hlc, c.top + 1), site = me, stamps = '{}',
+    top = greatest(excluded.top, c.top + 1)
+$death$
+"""
+
+# The history of a record that was called back: its old values go, and the chain is laid anew over what is left. Only for a
+# record that is not here any more, so that it hides nothing of what is.
+FORGET = """
+CREATE OR REPLACE FUNCTION "journal_forget"(key uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT AS $forget$
+DECLARE
+  first bigint; chain bytea; row record;
+BEGIN
+  IF NOT EXISTS (SELECT FROM hybrid_clock WHERE id = key) THEN RETURN; END IF;
+  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
+  SELECT min(c.seq) INTO first FROM journal_change c WHERE c.record = key AND c.old IS NOT NULL AND c.seq IS NOT NULL;
+  UPDATE journal_change c SET old = NULL WHERE c.record = key AND c.old IS NOT NULL;
+  IF first IS NULL THEN RETURN; END IF;
+  SELECT coalesce((SELECT c.digest FROM journal_change c WHERE c.seq = first - 1), ''::bytea) INTO chain;
+  FOR row IN SELECT c.* FROM journal_change c WHERE c.seq >= first ORDER BY c.seq LOOP
+    chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
+      row.hlc, row.origin, row.actor, row.verb, row.cause), 'UTF8'));
+    UPDATE journal_change c SET digest = chain WHERE c.id = row.id;
+  END LOOP;
+  UPDATE public.tenancy_journalanchor a SET digest = encode(c.digest, 'hex') FROM journal_change c, public.tenancy_tenant t
+  WHERE t.schema_name = current_schema() AND a.tenant_id = t.id AND a.seq = c.seq AND c.seq >= first;
+END $forget$
+"""
+
+
+def capture_name(table: Table) -> str:
+    """The name of a table's clock function and trigger."""
+    return f"hybrid_capture_{table.name}"
+
+
+def egress_role(schema: str, ceiling: int = CLOUD_CEILING) -> str:
+    """The role that reads what may leave to a site of this ceiling: ``e_`` for the cloud, ``s_`` for another premises."""
+    return f"{'e' if ceiling == CLOUD_CEILING else 's'}_{schema}"
+
+
+def view_of(table: Table, ceiling: int = CLOUD_CEILING) -> str:
+    """The view of a table through which that role reads."""
+    return f"{'egress' if ceiling == CLOUD_CEILING else 'whole'}_{table.name}"
+
+
+def capture_sql(table: Table, me: int, *, in_cloud: bool) -> list[str]:
+    """The trigger that keeps the clocks of one table. In the cloud, what belongs to the premises is refused besides."""
+    name = capture_name(table)
+    tests = "\n".join(
+        f'    IF NEW."{c.column}" IS DISTINCT FROM OLD."{c.column}" THEN changed := changed || \'{c.field}\'::text; END IF;'
+        for c in table.columns.values()
+    )
+    owned = ""
+    if in_cloud and str(table.model.sync) == "premises":
+        owned = (
+            "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
+            "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
+            "      MESSAGE = 'This is kept on the premises: change it there.';\n  END IF;\n"
+        )
+    inherit = ""
+    if table.parent_column and not in_cloud:
+        inherit = (
+            "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, label_ver, inherited)\n"
+            f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, l.label_ver, true FROM hybrid_label l\n"
+            f'    WHERE l.id = NEW."{table.parent_column}" AND l.level > 0 ON CONFLICT (id) DO NOTHING;\n'
+        )
+    return [
+        f"""
+CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS $capture$
+DECLARE changed text[] := '{{}}';
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+{tests}
+  END IF;
+{owned}  IF TG_OP = 'INSERT' THEN
+{inherit}    PERFORM hybrid_stamp('{table.label}', NEW.id, NULL, {me}::smallint);
+  ELSIF TG_OP = 'DELETE' THEN
+    PERFORM hybrid_death('{table.label}', OLD.id, {me}::smallint);
+  ELSIF changed <> '{{}}' THEN
+    PERFORM hybrid_stamp('{table.label}', NEW.id, changed, {me}::smallint);
+  END IF;
+  RETURN NULL;
+END $capture$""",
+        f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table.name}" '
+        f'FOR EACH ROW EXECUTE FUNCTION "{name}"()',
+        # What was there before the tenant became hybrid gets the clock of its last change.
+        f"INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, held, withheld) "
+        f"SELECT t.id, '{table.label}', 1, v.hlc, {me}, '{{}}', v.hlc, '{{}}', false FROM \"{table.name}\" t, "
+        f"LATERAL (SELECT (extract(epoch FROM t.updated_at) * 1000)::bigint << 16 AS hlc) v ON CONFLICT (id) DO NOTHING",
+    ]
+
+
+def view_sql(table: Table, ceiling: int, alias_key: str) -> str:
+    """The view of what may leave: open columns as text; rows without a label; references to labelled rows as aliases."""
+    columns = ["t.id"]
+    for name in table.open(ceiling):
+        column = table.columns[name]
+        value = f't."{column.column}"'
+        if column.refers and ceiling == CLOUD_CEILING:
+            alias = f"'~' || encode(substring(sha256(convert_to('{alias_key}' || {value}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
+            value = (
+                f"CASE WHEN EXISTS (SELECT FROM hybrid_label l WHERE l.id = {value} AND l.level > {ceiling}) "
+                f"THEN {alias} ELSE {value}::text END"
+            )
+        columns.append(f'({value})::text AS "{name}"')
+    rows = f"WHERE NOT EXISTS (SELECT FROM hybrid_label l WHERE l.id = t.id AND l.level > {ceiling})"
+    return (
+        f'CREATE VIEW "{view_of(table, ceiling)}" WITH (security_barrier = true) AS '
+        f'SELECT {", ".join(columns)} FROM "{table.name}" t {rows}'
+    )
+
+
+def _reference_sql(column: Column, ceiling: int, alias_key: str) -> str:
+    """A reference as it travels: the key, also of a record that is kept aside; an alias of one that may not be known."""
+    kept = f"SELECT a.%s FROM hybrid_absent a WHERE a.record = t.id AND a.field = '{column.field}'"
+    target = f't."{column.column}"'
+    if column.null:
+        target = f"coalesce({target}, ({kept % 'target'} AND NOT a.alias))"
+    said = f"{target}::text"
+    if ceiling == CLOUD_CEILING:
+        alias = f"encode(substring(sha256(convert_to('{alias_key}' || {target}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
+        said = (
+            f"CASE WHEN EXISTS (SELECT FROM hybrid_label l WHERE l.id = {target} AND l.level > {ceiling}) "
+            f"THEN '~' || {alias} ELSE {said} END"
+        )
+    if column.null:
+        said = f"coalesce({said}, '~' || ({kept % 'target'} AND a.alias))"
+    return said
+
+
+def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool) -> None:
+    """Make the tenant's schema hybrid, or bring it to another manifest; may be run again. Runs as the owner of schemas.
+
+    A site in the cloud gets only the role for other premises: all that it has may go there.
+    """
+    schema = tenant.schema_name
+    app = settings.DATABASES["default"]["USER"]
+    owner = connections["owner"]
+    ceilings = (1,) if in_cloud else (CLOUD_CEILING, 1)
+    alias_key = hmac.new(settings.SECRET_KEY.encode(), f"alias:{schema}".encode(), hashlib.sha256).hexdigest()
+    with schema_context(schema), transaction.atomic(using="owner"), owner.cursor() as cursor:
+        cursor.execute("SELECT set_config('ostoja.actor', 'system:', true), set_config('ostoja.verb', 'hybrid', true)")
+        cursor.execute(
+            "SELECT viewname FROM pg_views WHERE schemaname = %s AND viewname ~ '^(egress|whole)_'", [schema]
+        )
+        for (view,) in cursor.fetchall():
+            cursor.execute(f'DROP VIEW "{view}"')
+        cursor.execute(STAMP)
+        cursor.execute(DEATH)
+        cursor.execute(FORGET)
+        for table in tables:
+            for statement in capture_sql(table, me, in_cloud=in_cloud):
+                cursor.execute(statement)
+        for ceiling in ceilings:
+            role, prefix = egress_role(schema, ceiling), "egress" if ceiling == CLOUD_CEILING else "whole"
+            _make_role(cursor, role, schema, app)
+            views = []
+            for table in tables:
+                if table.holdable(ceiling):
+                    cursor.execute(view_sql(table, ceiling, alias_key))
+                    views.append(view_of(table, ceiling))
+            keys = ", ".join(KEYS_ONLY)
+            cursor.execute(
+                f'CREATE VIEW "{prefix}_journal" WITH (security_barrier = true) AS SELECT {keys} FROM journal_change'
+            )
+            cursor.execute(
+                f'CREATE VIEW "{prefix}_clock" WITH (security_barrier = true) AS '
+                "SELECT id, model, cl, hlc, site, stamps, top, held FROM hybrid_clock"
+            )
+            cursor.execute(
+                f'CREATE VIEW "{prefix}_label" WITH (security_barrier = true) AS '
+                "SELECT id, model, level, label_ver FROM hybrid_label"
+            )
+            for view in (*views, f"{prefix}_journal", f"{prefix}_clock", f"{prefix}_label"):
+                # The tenant's own role gets nothing by default: through a view it could write what the table refuses it.
+                cursor.execute(f'REVOKE ALL ON "{view}" FROM "r_{schema}"; GRANT SELECT ON "{view}" TO "{role}"')
+        cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_stamp", "hybrid_death", "journal_forget" TO "r_{schema}"')
+
+
+def _make_role(cursor, role: str, schema: str, app: str) -> None:
+    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+    if not cursor.fetchone():
+        cursor.execute(f'CREATE ROLE "{role}" NOLOGIN NOINHERIT')
+        options = " WITH INHERIT FALSE, SET TRUE" if cursor.db.pg_version >= 160000 else ""
+        cursor.execute(f'GRANT "{role}" TO "{app}"{options}')
+    cursor.execute(f'GRANT USAGE ON SCHEMA "{schema}" TO "{role}"')

@@ -1,0 +1,85 @@
+"""How sites, links, conflicts, parked changes, purges, labels and the policy look. The link writes them; people decide."""
+
+from ostoja.kernel.registry import surface
+from ostoja.kernel.surfaces import Surface
+
+from .models import Conflict, Label, Link, Parked, PolicyRule, PurgeCase, Site
+
+
+class Kept(Surface):
+    """Written by the link itself."""
+
+    group = "settings"
+    automatic = True
+
+
+@surface(Site)
+class SiteSurface(Kept):
+    slug = "sites"
+    icon = "server"
+    order = 80
+    title = "name"
+    list = ["number", "name", "kind", "ceiling", "here"]
+    form = ["number", "name", "kind", "ceiling", "here"]
+    sort = ["number"]
+    search = ["name"]
+
+
+@surface(Link)
+class LinkSurface(Kept):
+    slug = "links"
+    icon = "link"
+    order = 81
+    title = "site"
+    list = ["site", "state", "url", "fingerprint", "enrolled_at"]
+    form = ["site", "url", "fingerprint"]
+    filters = ["state"]
+
+
+@surface(Conflict)
+class ConflictSurface(Surface):
+    slug = "conflicts"
+    icon = "git-compare"
+    group = "settings"
+    order = 82
+    title = "field"
+    list = ["about", "field", "ours", "theirs", "rule", "site", "state", "created_at"]
+    filters = ["state", "about", "rule"]
+    badges = {"open": "warning", "ours": "success", "theirs": "success"}
+
+
+@surface(Parked)
+class ParkedSurface(Kept):
+    slug = "parked"
+    icon = "pause"
+    order = 83
+    title = "about"
+    list = ["about", "record", "reason", "attempts", "created_at"]
+
+
+@surface(PurgeCase)
+class PurgeSurface(Kept):
+    slug = "purges"
+    icon = "eraser"
+    order = 84
+    title = "about"
+    list = ["about", "record", "link", "sent_at", "gone_at", "backups_until"]
+
+
+@surface(Label)
+class LabelSurface(Kept):
+    slug = "labels"
+    icon = "lock"
+    order = 85
+    title = "model"
+    list = ["model", "level", "inherited", "created_at"]
+
+
+@surface(PolicyRule)
+class PolicySurface(Kept):
+    slug = "policy-rules"
+    icon = "shield"
+    order = 86
+    title = "name"
+    list = ["about", "name", "level", "state", "proposed_by", "approved_by"]
+    filters = ["state"]

@@ -1,0 +1,171 @@
+"""Two sites on real PostgreSQL: what one changes the other has; conflicts are told; what is closed does not leave."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from two_sites import Pair, do, value
+
+from ostoja.crm.sales.models import Deal, Pipeline, Stage
+from ostoja.hybrid.models import Absent, Conflict, Parked
+from ostoja.party.models import Party
+from ostoja.tenancy.context import schema_context, tenant_context
+
+
+def fill(tenant):
+    """A pipeline and a customer."""
+    pipeline = do(tenant, Pipeline, "add", {"name": "Sales", "position": 0})
+    for position, (name, kind, percent) in enumerate([("Talk", "open", 10), ("Won", "won", 100), ("Lost", "lost", 0)]):
+        do(tenant, Stage, "add", {"pipeline": pipeline.pk, "name": name, "kind": kind, "position": position, "probability": percent})
+    party = do(tenant, Party, "add", {"kind": "org", "name": "Acme", "is_customer": True})
+    return party
+
+
+@pytest.fixture
+def pair(lender):
+    """A cloud with a customer and a deal, and premises that have loaded it."""
+    cloud, premises = lender.lend(), lender.lend()
+    party = fill(cloud)
+    deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
+    made = Pair(cloud, premises)
+    made.party, made.deal = party, deal
+    made.load()
+    made.talk()
+    return made
+
+
+def test_the_first_load_brings_everything(pair):
+    assert value(pair.premises, pair.deal, "title") == "Hundred chairs"
+    assert value(pair.premises, pair.deal, "party_id") == pair.party.pk
+    with tenant_context(pair.premises):
+        assert not Parked.objects.exists() and not Conflict.objects.exists()
+
+
+def test_a_change_here_is_there(pair):
+    do(pair.premises, pair.deal, data={"title": "Two hundred chairs"})
+    pair.talk()
+    assert value(pair.cloud, pair.deal, "title") == "Two hundred chairs"
+    do(pair.cloud, pair.deal, data={"amount": "210.50"})
+    pair.talk()
+    assert str(value(pair.premises, pair.deal, "amount")) == "210.50"
+
+
+def test_fields_of_one_record_merge(pair):
+    do(pair.premises, pair.deal, data={"title": "From the premises"})
+    do(pair.cloud, pair.deal, data={"amount": "7"})
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert value(side, pair.deal, "title") == "From the premises"
+        assert str(value(side, pair.deal, "amount")) == "7.00"
+        with tenant_context(side):
+            assert not Conflict.objects.exists()
+
+
+def test_the_same_field_on_both_sides_is_a_conflict_with_both_values(pair):
+    do(pair.premises, pair.deal, data={"title": "Earlier"})
+    do(pair.cloud, pair.deal, data={"title": "Later"})
+    pair.talk()
+    assert value(pair.premises, pair.deal, "title") == value(pair.cloud, pair.deal, "title") == "Later"
+    with tenant_context(pair.premises):
+        conflict = Conflict.objects.get()
+    assert (conflict.field, conflict.ours, conflict.theirs) == ("title", "Earlier", "Later")
+    do(pair.premises, conflict, "keep_ours")
+    pair.talk()
+    assert value(pair.premises, pair.deal, "title") == value(pair.cloud, pair.deal, "title") == "Earlier"
+
+
+def test_a_closed_field_stays_on_the_premises(pair):
+    do(pair.premises, pair.party, data={"name": "Acme Ltd", "notes": "canary-7f3a"})
+    pair.talk()
+    assert value(pair.cloud, pair.party, "name") == "Acme Ltd"
+    assert value(pair.cloud, pair.party, "notes") == ""
+    with tenant_context(pair.cloud), connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM party_party p WHERE p::text LIKE '%%canary%%'")
+        assert cursor.fetchone()[0] == 0
+
+
+def test_what_is_deleted_here_is_deleted_there(pair):
+    do(pair.cloud, pair.deal, "delete")
+    pair.talk()
+    with pytest.raises(Deal.DoesNotExist):
+        value(pair.premises, pair.deal, "title")
+
+
+def test_deleted_there_and_edited_here_is_a_conflict(pair):
+    do(pair.cloud, pair.deal, "delete")
+    do(pair.premises, pair.deal, data={"title": "Still wanted"})
+    pair.talk()
+    with tenant_context(pair.premises):
+        conflict = Conflict.objects.get()
+    assert conflict.rule == "deleted" and conflict.ours["title"] == "Still wanted"
+    do(pair.premises, conflict, "keep_ours")
+    pair.talk()
+    assert value(pair.cloud, pair.deal, "title") == "Still wanted"
+
+
+def test_a_reference_to_what_was_deleted_meanwhile_is_kept_aside(pair):
+    lonely = do(pair.premises, Party, "add", {"kind": "org", "name": "Short-lived", "is_customer": True})
+    pair.talk()
+    do(pair.premises, lonely, "delete")
+    deal = do(pair.cloud, Deal, "add", {"title": "For nobody", "party": lonely.pk, "amount": "1"})
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert value(side, deal, "party_id") is None
+        with tenant_context(side):
+            assert Absent.objects.get(record=deal.pk).target == lonely.pk
+
+
+def test_two_new_records_with_one_number_are_both_kept(pair):
+    one = do(pair.premises, Deal, "add", {"title": "One", "party": pair.party.pk, "amount": "1"})
+    other = do(pair.cloud, Deal, "add", {"title": "Other", "party": pair.party.pk, "amount": "2"})
+    assert value(pair.premises, one, "number") == value(pair.cloud, other, "number")
+    pair.talk()
+    numbers = {(value(side, d, "title"), value(side, d, "number")) for side in (pair.premises, pair.cloud) for d in (one, other)}
+    assert len(numbers) == 2 and len({n for _t, n in numbers}) == 2
+    with tenant_context(pair.premises):
+        premises = Conflict.objects.filter(rule="unique").count()
+    with tenant_context(pair.cloud):
+        assert premises + Conflict.objects.filter(rule="unique").count() >= 1
+
+
+def test_what_belongs_to_the_premises_is_refused_in_the_cloud(pair):
+    from ostoja.kernel.errors import Refused
+
+    with tenant_context(pair.cloud):
+        pipeline = Pipeline.objects.get()
+    with pytest.raises(Refused):
+        do(pair.cloud, pipeline, data={"name": "Renamed in the cloud"})
+    do(pair.premises, pipeline, data={"name": "Renamed on the premises"})
+    pair.talk()
+    assert value(pair.cloud, pipeline, "name") == "Renamed on the premises"
+
+
+def test_a_lost_message_is_sent_again_and_a_doubled_one_does_nothing(pair):
+    do(pair.premises, pair.deal, data={"title": "Once"})
+    with tenant_context(pair.premises):
+        message = pair.exchange(pair.premises).outgoing()
+    packed = message.pack()
+    do(pair.premises, pair.deal, data={"amount": "9"})
+    for _time in range(3):
+        with tenant_context(pair.cloud):
+            pair.exchange(pair.cloud).incoming(pair.carry(packed))
+    pair.talk()
+    assert (value(pair.cloud, pair.deal, "title"), str(value(pair.cloud, pair.deal, "amount"))) == ("Once", "9.00")
+
+
+def test_the_sender_sees_nothing_else(pair):
+    schema = pair.premises.schema_name
+    for question in (
+        "SELECT name FROM party_party",
+        "SELECT notes FROM egress_party_party",
+        "SELECT old FROM journal_change",
+        "SELECT old FROM egress_journal",
+        "SELECT name FROM whole_party_party",
+    ):
+        from django.db import ProgrammingError
+
+        with schema_context(schema, role=f"e_{schema}"), connection.cursor() as cursor, pytest.raises(ProgrammingError):
+            cursor.execute(question)
+    with schema_context(schema, role=f"e_{schema}"), connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM egress_party_party")
+        assert cursor.fetchone()[0] == 1
