@@ -32,7 +32,9 @@ def entries(*, added: bool = False):
     """All objects; with ``added`` those that a program can add by their fields."""
     found = list(registry.entries())
     if added:
-        found = [e for e in found if e.label not in MADE_OTHERWISE and may(SYSTEM, e, "add")]
+        found = [
+            e for e in found if e.label not in MADE_OTHERWISE and may(SYSTEM, e, "add") and writable_fields(SYSTEM, e)
+        ]
     return pytest.mark.parametrize("entry", found, ids=lambda e: e.slug)
 
 

@@ -99,7 +99,10 @@ def test_a_reader_is_told_of_nothing_they_may_not_do(api, as_role):
     tags = {tag["name"] for tag in said["tags"]}
     assert {"departments", "users"} <= tags and "roles" not in tags
     assert set(said["paths"]["/departments/"]) == {"get"}
-    assert set(said["paths"]["/departments/{id}/"]) == {"get", "patch"}
+    assert set(said["paths"]["/departments/{id}/"]) == {"get"}  # no field of it may be seen, so none be changed
+    changer = as_role({"access.department": {"view": "own", "change": "own"}})
+    other = api.as_user(changer.user).get(at("openapi.json")).json()
+    assert set(other["paths"]["/departments/{id}/"]) == {"get", "patch"}
     assert "/users/{id}/deactivate" not in said["paths"]
     assert set(said["components"]["schemas"]["User"]["properties"]) == {"id"}
     text = json.dumps(said)

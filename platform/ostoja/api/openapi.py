@@ -418,9 +418,9 @@ def _common() -> Iterator[tuple[str, dict]]:
 
 
 def _paths_of(actor: Actor, entry: Entry, name: str) -> dict:
-    slug, tag, meta = entry.slug, entry.slug, entry.model._meta
+    slug = tag = entry.slug
     word = slug.replace("-", "_")
-    thing, things = str(meta.verbose_name), str(meta.verbose_name_plural)
+    things = str(entry.model._meta.verbose_name_plural)
     reading, changing = _refusals(READ_REFUSALS), _refusals(CHANGE_REFUSALS)
     listing = [*_p("fields", "search", "sort", "limit", "cursor", "count"), *_filters(actor, entry, name)]
     record = _ok(_ref(name), etag=True)
@@ -429,25 +429,24 @@ def _paths_of(actor: Actor, entry: Entry, name: str) -> dict:
             f"list_{word}", tag, _("List {things}").format(things=things), listing, _ok(_ref(f"{name}List")) | reading
         )
     }
-    single = {
-        "get": _operation(f"read_{word}", tag, _("Read a {thing}").format(thing=thing), _p("id"), record | reading)
-    }
-    if may(actor, entry, "add"):
+    single = {"get": _operation(f"read_{word}", tag, _("Read one"), _p("id"), record | reading)}
+    written = writable_fields(actor, entry)
+    if may(actor, entry, "add") and written:
         created = _ok(_ref(name), _("It is there now."), "201", etag=True)
         created["201"]["headers"]["Location"] = {"schema": {"type": "string"}}
         body = {"required": True, "content": _json(_ref(f"{name}Create"))}
         collection["post"] = _operation(
-            f"add_{word}", tag, _("Add a {thing}").format(thing=thing), _p("idempotencyKey"), created | changing, body
+            f"add_{word}", tag, _("Add one"), _p("idempotencyKey"), created | changing, body
         )
-    if may(actor, entry, "change"):
+    if may(actor, entry, "change") and written:
         body = {"required": True, "content": _json(_ref(f"{name}Change"))}
         single["patch"] = _operation(
-            f"change_{word}", tag, _("Change a {thing}: only the fields that you name").format(thing=thing),
+            f"change_{word}", tag, _("Change one: only the fields that you name"),
             _p("id", "ifMatch", "idempotencyKey"), record | changing, body,
         )  # fmt: skip
     if may(actor, entry, "delete"):
         single["delete"] = _operation(
-            f"delete_{word}", tag, _("Delete a {thing}").format(thing=thing), _p("id", "ifMatch", "idempotencyKey"),
+            f"delete_{word}", tag, _("Delete one"), _p("id", "ifMatch", "idempotencyKey"),
             {"204": {"description": str(_("It is gone."))}} | changing,
         )  # fmt: skip
     paths = {
@@ -457,7 +456,7 @@ def _paths_of(actor: Actor, entry: Entry, name: str) -> dict:
             "get": _operation(
                 f"history_{word}",
                 tag,
-                _("What happened to a {thing}").format(thing=thing),
+                _("What happened to one"),
                 _p("id", "limit"),
                 _ok(_ref("History")) | reading,
             )
@@ -465,7 +464,7 @@ def _paths_of(actor: Actor, entry: Entry, name: str) -> dict:
         f"/{slug}/aggregate": {"get": _pivot(actor, entry, name, word, reading)},
     }
     verbs = {n: spec for n, spec in entry.verbs.items() if may(actor, entry, n)}
-    editing = [v for v in ("add", "change", "delete") if may(actor, entry, v)]
+    editing = [v for v in ("add", "change", "delete") if may(actor, entry, v) and (written or v == "delete")]
     if verbs or editing:
         paths[f"/{slug}/bulk"] = {"post": _bulk(word, tag, things, [*editing, *verbs], changing)}
     paths |= _files_of(actor, entry, word, reading, changing)
@@ -501,7 +500,6 @@ def _list_of(schema: dict) -> dict:
 
 def _files_of(actor: Actor, entry: Entry, word: str, reading: dict, changing: dict) -> dict:
     slug, tag, paths = entry.slug, entry.slug, {}
-    thing = str(entry.model._meta.verbose_name)
     kind = transfers.kind_of(entry)
     if kind is not None and may(actor, kind, "view"):
         listed, one = _ok(_ref(f"{name_of(kind)}List")), _ok(_ref(name_of(kind)), status="201", etag=True)
@@ -509,14 +507,14 @@ def _files_of(actor: Actor, entry: Entry, word: str, reading: dict, changing: di
             "get": _operation(
                 f"files_{word}",
                 tag,
-                _("Files of a {thing}").format(thing=thing),
+                _("The files of one"),
                 _p("id", "limit", "cursor"),
                 listed | reading,
             )
         }
         if may(actor, entry, "change"):
             item["post"] = _operation(
-                f"attach_{word}", tag, _("Attach a file to a {thing}").format(thing=thing), _p("id", "idempotencyKey"),
+                f"attach_{word}", tag, _("Attach a file to one"), _p("id", "idempotencyKey"),
                 one | changing, _multipart({}, []),
             )  # fmt: skip
         paths[f"/{slug}/{{id}}/files"] = item
@@ -596,7 +594,6 @@ def _describe_exports(paths: dict, record: dict, reading: dict, changing: dict) 
     paths[f"/{tag}/"]["post"] = _operation(
         "start_export", tag, _("Write records into a file"), _p("idempotencyKey"), accepted | changing, body
     )
-    paths[f"/{tag}/{{id}}/"].pop("patch", None)
     paths[f"/{tag}/{{id}}/content"] = {
         "get": _operation("content_exports", tag, _("Download the file"), _p("id"), _bytes("*/*") | reading)
     }

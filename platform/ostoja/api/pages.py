@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotFound
 
@@ -24,9 +25,8 @@ def nothing(request: HttpRequest) -> HttpResponse:
 def docs(request: HttpRequest) -> HttpResponse:
     """The API for people: conventions first, then object by object what the reader may do."""
     said = document(request.actor or Actor.system(), root(request))
-    objects = {
-        tag["name"]: {"slug": tag["name"], "about": tag["description"], "operations": []} for tag in said["tags"]
-    }
+    tags = sorted(said["tags"], key=lambda tag: _rank(tag["name"]))
+    objects = {tag["name"]: {"slug": tag["name"], "about": tag["description"], "operations": []} for tag in tags}
     for path, item in said["paths"].items():
         for method in METHODS:
             operation = item.get(method)
@@ -44,6 +44,13 @@ def docs(request: HttpRequest) -> HttpResponse:
         "narrowed": request.actor is not None,
     }
     return render(request, "api/docs.html", context)
+
+
+def _rank(slug: str) -> tuple[int, bool]:
+    """The objects of daily work first, then their parts, then the settings."""
+    entry = registry.by_slug(slug)
+    order = {"": 1, "settings": 2}
+    return order.get(entry.surface.group, 0), entry.parent is None
 
 
 def _fields(said: dict, name: str) -> list[dict]:

@@ -156,6 +156,9 @@ def search(actor: Actor, entry: Entry, text: str) -> Q | None:
     out = Q()
     for word in words:
         found = [q for path in entry.surface.search if (q := _matches(actor, entry.model, path, word)) is not None]
+        found += [
+            Q((f"{code}__in", (word, word.upper()))) for code in entry.surface.codes if code in readable(actor, entry)
+        ]
         if not found:
             return Q(pk__in=[])
         if len(found) == 1:
