@@ -349,7 +349,10 @@ class StageChange(Record):
         verbose_name_plural = _("stage changes")
         constraints = [
             models.UniqueConstraint(fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"),
-            Check(Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")), name="stage_is_left_after_it_was_entered"),
+            Check(
+                Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")), name="stage_is_left_after_it_was_entered", field="left_at",
+                says=_("A stage is left after it was entered."),
+            ),
         ]
 
     def __str__(self):
