@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from two_sites import Pair, do, value
+from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.crm.sales.models import Deal, Pipeline, Stage
 from ostoja.hybrid.models import Absent, Conflict, Parked
+from ostoja.journal.context import changing
 from ostoja.party.models import Party
 from ostoja.tenancy.context import schema_context, tenant_context
 
@@ -169,3 +170,68 @@ def test_the_sender_sees_nothing_else(pair):
     with schema_context(schema, role=f"e_{schema}"), connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM egress_party_party")
         assert cursor.fetchone()[0] == 1
+
+
+def test_over_http_with_signatures(pair, monkeypatch):
+    from django.test import Client
+
+    from ostoja.hybrid import views
+    from ostoja.hybrid.dialling import Caller, Unreachable
+    from ostoja.hybrid.models import Link
+    from ostoja.testing.clients import host_of
+
+    monkeypatch.setattr(views, "LONGEST_WAIT", 0.1)
+    host = host_of(pair.cloud)
+    seen = []
+
+    class Answer:
+        def __init__(self, response):
+            self.status, self.data, self.headers = response.status_code, response.content, response.headers
+
+    def post(line, path, body, headers):
+        named = {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items() if k.startswith("X-")}
+        seen.append((path, body, named))
+        response = Client().post(path, body, content_type="application/octet-stream", HTTP_HOST=host, **named)
+        if response.status_code >= 400:
+            raise Unreachable(response.json()["detail"], code=response.json()["code"])
+        return Answer(response)
+
+    monkeypatch.setattr("ostoja.hybrid.dialling.Line.post", post)
+    with tenant_context(pair.premises):
+        with changing(SYSTEM, "change"):
+            Link.objects.update(url="http://cloud.localhost")
+        link = Link.objects.select_related("site", "progress").get()
+    do(pair.premises, pair.deal, data={"title": "Over the line"})
+    with tenant_context(pair.premises):
+        assert Caller(link, "push").push()
+    assert value(pair.cloud, pair.deal, "title") == "Over the line"
+    do(pair.cloud, pair.deal, data={"amount": "55"})
+    with tenant_context(pair.premises):
+        assert Caller(link, "pull").pull() == 1
+    assert str(value(pair.premises, pair.deal, "amount")) == "55.00"
+
+    path, body, named = seen[0]
+    again = Client().post(path, body, content_type="application/octet-stream", HTTP_HOST=host, **named)
+    assert (again.status_code, again.json()["code"]) == (403, "replayed")
+    forged = Client().post(path, body + b"x", content_type="application/octet-stream", HTTP_HOST=host, **named)
+    assert (forged.status_code, forged.json()["code"]) == (403, "link_closed")
+
+
+def test_both_sides_are_compared_down_to_the_record(pair):
+    from ostoja.hybrid import verifying
+
+    def ask(question):
+        with tenant_context(pair.cloud):
+            return verifying.answer(pair.exchange(pair.cloud), question)
+
+    def differing():
+        with tenant_context(pair.premises):
+            return verifying.compare(pair.exchange(pair.premises), ask)
+
+    assert differing() == []
+    do(pair.premises, pair.deal, data={"title": "Not yet there"})
+    assert [(d["record"], d["why"]) for d in differing()] == [(str(pair.deal.pk), "different")]
+    pair.talk()
+    assert differing() == []
+    do(pair.premises, pair.party, data={"notes": "Only here, and rightly so"})
+    assert differing() == []

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ostoja import __version__
-from ostoja.cli import blueprint, doctor, exchange, fleet, manage, tenant, token, up
+from ostoja.cli import blueprint, doctor, exchange, fleet, manage, site, tenant, token, up
 from ostoja.cli.opening import Home, be_loud, use_home
 from ostoja.kernel.errors import OstojaError
 
@@ -25,6 +25,7 @@ token.register(app)
 blueprint.register(app)
 doctor.register(app)
 fleet.register(app)
+site.register(app)
 manage.register(app)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 import zstandard
 from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from ostoja.journal.context import changing
@@ -22,6 +24,7 @@ from .sites import Here, actor_of, agreed, head, here
 
 MOST_BYTES = 64 * 1024 * 1024
 LEVEL = 6
+UNKNOWN_MANIFEST = "The other site does not know our manifest yet."
 
 
 class BadMessage(OstojaError):
@@ -36,13 +39,15 @@ class Message:
     """What passes a link at once: envelopes, and where a first load stands.
 
     ``load`` is (model, key) of the last part of a first load that is in here, or that the sender has; None without one.
-    ``manifest`` is sent along when the other side does not know it yet.
+    ``knows`` is the hash of the receiver's manifest that the sender has; ``manifest`` the sender's own, sent along when
+    the other side does not know it yet.
     """
 
     envelopes: list[Envelope] = field(default_factory=list)
     load: tuple[str, str] | None = None
     wants_load: bool = False
     manifest: bytes = b""
+    knows: str = ""
 
     def pack(self) -> bytes:
         """The message as bytes: sealed envelopes behind a head, compressed."""
@@ -52,6 +57,7 @@ class Message:
                 "load": self.load,
                 "wants_load": self.wants_load,
                 "manifest": self.manifest.decode(),
+                "knows": self.knows,
                 "parts": [len(p) for p in parts],
             }
         )
@@ -69,7 +75,7 @@ class Message:
                 envelopes.append(decode(raw[at : at + size]))
                 at += size
             load = tuple(said["load"]) if said["load"] else None
-            return cls(envelopes, load, bool(said["wants_load"]), said["manifest"].encode())
+            return cls(envelopes, load, bool(said["wants_load"]), said["manifest"].encode(), said["knows"])
         except (zstandard.ZstdError, Corrupt, KeyError, TypeError, ValueError) as error:
             raise BadMessage("The message was damaged on its way; it is sent again.") from error
 
@@ -97,8 +103,10 @@ class Exchange:
 
     def outgoing(self, *, load_after: tuple[str, str] | None = None, load: bool = False, silent: bool = False) -> Message:
         """What this site has to say now. ``load``: the other site wants (the next part of) everything."""
-        message = Message()
-        if not self.progress.peer_manifest or self.progress.problem == "manifest":
+        self._fresh()
+        theirs = bytes(self.progress.peer_manifest)
+        message = Message(knows=hashlib.sha256(theirs).hexdigest() if theirs else "")
+        if not theirs or self.progress.problem == UNKNOWN_MANIFEST:
             message.manifest = self.here.manifest.canonical
         if silent:
             message.envelopes.append(self._envelope(CONTROL, Batch(), []))
@@ -155,8 +163,9 @@ class Exchange:
             for name, value in vars(counts).items():
                 setattr(total, name, getattr(total, name) + value)
         Progress.objects.filter(pk=self.progress.pk).update(
-            bytes_in=self.progress.bytes_in + size, seen_at=timezone.now(), problem=""
-        )
+            bytes_in=F("bytes_in") + size, seen_at=timezone.now(),
+            problem=UNKNOWN_MANIFEST if message.knows != self.here.manifest.hash else "",
+        )  # fmt: skip
         self._fresh()
         return total
 
@@ -186,7 +195,7 @@ class Exchange:
                 changes["applied"] = envelope.seq_to
             if acked > progress.acked:
                 counts.purged += settle(self.here, self.link, self.tables, acked)
-            if envelope.lane == CONTROL and message.load is not None:
+            if envelope.lane == CONTROL and message.load is not None and not message.wants_load:
                 model, after = message.load
                 changes |= {"load_model": model, "load_after": after or None, "loaded": not model}
             Progress.objects.filter(pk=progress.pk).update(**changes)

@@ -150,12 +150,8 @@ def view_sql(table: Table, ceiling: int, alias_key: str) -> str:
     for name in table.open(ceiling):
         column = table.columns[name]
         value = f't."{column.column}"'
-        if column.refers and ceiling == CLOUD_CEILING:
-            alias = f"'~' || encode(substring(sha256(convert_to('{alias_key}' || {value}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
-            value = (
-                f"CASE WHEN EXISTS (SELECT FROM hybrid_label l WHERE l.id = {value} AND l.level > {ceiling}) "
-                f"THEN {alias} ELSE {value}::text END"
-            )
+        if column.refers:
+            value = _reference_sql(column, ceiling, alias_key)
         columns.append(f'({value})::text AS "{name}"')
     rows = f"WHERE NOT EXISTS (SELECT FROM hybrid_label l WHERE l.id = t.id AND l.level > {ceiling})"
     return (

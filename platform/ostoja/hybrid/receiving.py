@@ -7,10 +7,12 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import orjson
 from django.apps import apps
 from django.db import DataError, IntegrityError, InternalError, connection, transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from ostoja.gate import refusal
@@ -26,6 +28,8 @@ REFUSALS = (IntegrityError, DataError, InternalError)
 MOST_AHEAD_MS = 5 * 60 * 1000
 RETRIED = 200
 ALIAS = "~"
+AGAIN = timedelta(seconds=60)
+BACKUPS = timedelta(days=35)
 
 
 class LinkSuspect(OstojaError):
@@ -547,7 +551,7 @@ class Receiver:
     def _receipt(self, op: Receipt, key: uuid.UUID) -> None:
         now = timezone.now()
         PurgeCase.objects.filter(link=self.link, record=key, label_ver__lte=op.label_ver, gone_at=None).update(
-            gone_at=now, backups_until=(now + timezone.timedelta(days=35)).date()
+            gone_at=now, backups_until=(now + BACKUPS).date()
         )
         forget_held(self.peer, [key])
 
@@ -678,22 +682,27 @@ def settle(here: Here, link: Link, tables: Tables, acked: int) -> int:
 
 def control_ops(link: Link) -> list[Op]:
     """What has to be told beside the stream: receipts of purges, and records that are wanted as a whole."""
+    late = timezone.now() - AGAIN
     receipts = [
         Receipt(Key(c.about, str(c.record)), c.label_ver)
         for c in PurgeCase.objects.filter(link=link, gone_at__isnull=False, sent_at=None, backups_until=None)
     ]
+    purges = [
+        Purge(Key(c.about, str(c.record)), 1, c.label_ver)
+        for c in PurgeCase.objects.filter(link=link, gone_at=None, sent_at__lt=late)
+    ]
     wants = [
         Want(Key(p.about, str(p.record)))
-        for p in Parked.objects.filter(link=link, attempts=1)
+        for p in Parked.objects.filter(Q(attempts=1) | Q(updated_at__lt=late), link=link)
         if p.operation and p.operation[0] == "F"
     ]
-    return [*receipts, *wants]
+    return [*receipts, *purges, *wants]
 
 
 def told(link: Link, ops: Iterable[Op]) -> None:
     """The other site has these control operations: they need not be told again."""
     for op in ops:
-        if isinstance(op, Receipt):
+        if isinstance(op, Receipt | Purge):
             PurgeCase.objects.filter(link=link, record=op.key.id).update(sent_at=timezone.now())
         elif isinstance(op, Want):
-            Parked.objects.filter(link=link, record=op.key.id).update(attempts=2)
+            Parked.objects.filter(link=link, record=op.key.id).update(attempts=F("attempts") + 1)

@@ -3,7 +3,7 @@
 from django.urls import include, path, re_path
 
 from . import errors
-from .views import account, boards, development, exchange, files, lists, palette, people, records, settings, work
+from .views import account, boards, development, exchange, files, lists, palette, people, records, settings, start, work
 
 SLUG = r"(?P<slug>[a-z][a-z0-9-]*)"
 KEY = r"(?P<pk>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
@@ -16,7 +16,11 @@ handler500 = errors.fault
 
 urlpatterns = [
     path("api/v1/", include("ostoja.api.urls")),
+    path("sync/v1/", include("ostoja.hybrid.urls")),
     path("", account.home),
+    path("start", start.start),
+    path("start/samples", start.sample_data),
+    path("start/away", start.put_away),
     path("sign-in", account.sign_in),
     path("sign-out", account.sign_out),
     path("forgotten", account.forgotten),

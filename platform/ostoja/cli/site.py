@@ -1,0 +1,143 @@
+"""``ostoja site``: link an installation on the premises with one in the cloud, see how the links are, compare both sides."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated, Any
+
+import typer
+
+from ostoja.cli.opening import Json, answer, console, opened, table
+
+site = typer.Typer(no_args_is_help=True, help="The sites on which a hybrid tenant lives.")
+TenantOption = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address. [default: the only hybrid one]", show_default=False)]
+
+
+@site.command()
+def invite(
+    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
+    kind: Annotated[str, typer.Option(help="`premises` or `desktop`.")] = "premises",
+    as_json: Json = False,
+) -> None:
+    """In the cloud: make a one-time code, valid for 15 minutes, by which another site of the tenant joins."""
+    with opened():
+        from ostoja.hybrid.enrolment import invite as make
+        from ostoja.kernel.actors import Actor
+        from ostoja.tenancy.context import tenant_context
+        from ostoja.tenancy.provisioning import find
+
+        with tenant_context(find(tenant)):
+            code = make(Actor.system("Command line"), kind)
+    answer({"code": code, "minutes": 15}, as_json, lambda told: print(told["code"]))
+
+
+@site.command()
+def enrol(
+    url: Annotated[str, typer.Option(help="The tenant's address in the cloud, such as https://company.example.com.")],
+    code: Annotated[str, typer.Option(help="The one-time code that the cloud gave.")],
+    name: Annotated[str, typer.Option(help="What this site is called.")] = "",
+    as_json: Json = False,
+) -> None:
+    """On the premises: join a tenant of the cloud. Everything it has comes here; only HTTPS from here to there is needed."""
+    with opened():
+        from ostoja.hybrid.joining import join
+
+        link, tenant = join(url, code, name or socket.gethostname(), console().print)
+        facts = {"tenant": tenant.slug, "link": str(link.pk), "fingerprint": link.fingerprint}
+    answer(facts, as_json, lambda told: print(
+        f"Linked. Compare these words with those in the cloud (Settings, Links): {told['fingerprint']}"
+    ))  # fmt: skip
+
+
+@site.command()
+def status(tenant: TenantOption = "", as_json: Json = False) -> None:
+    """How every link is: state, changes not yet there and not yet here, conflicts, what is parked, purges, last comparison."""
+    with opened():
+        facts = [_status(one) for one in _tenants(tenant)]
+        rows = [line for lines in facts for line in lines]
+    columns = ["tenant", "site", "state", "to_send", "to_take", "conflicts", "parked", "purges", "seen", "equal", "problem"]
+    answer(rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "No tenant here is hybrid."))
+
+
+@site.command()
+def verify(
+    tenant: TenantOption = "",
+    repair: Annotated[bool, typer.Option("--repair", help="Send again what differs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """On the premises: compare both sides; says `equal`, or lists what differs and why."""
+    with opened():
+        from ostoja.hybrid.joining import compare_sites
+        from ostoja.kernel.errors import Refused
+
+        found: list[dict[str, Any]] = []
+        for one in _tenants(tenant):
+            found += compare_sites(one, repair=repair)
+    columns = ["tenant", "model", "record", "why"]
+    answer(
+        {"equal": not found, "differences": found}, as_json,
+        lambda told: table(columns, [[d[c] for c in columns] for d in told["differences"]], "equal"),
+    )  # fmt: skip
+    if found:
+        raise Refused(f"{len(found)} records differ." + ("" if repair else " `ostoja site verify --repair` sends them again."))
+
+
+@site.command()
+def revoke(tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")], link: Annotated[str, typer.Option(help="The link's id, or the site's name.")]) -> None:
+    """Close a link at once: nothing is sent or taken over it any more. It can't be opened again; enrol anew."""
+    with opened():
+        from ostoja.gate import perform
+        from ostoja.hybrid.exchange import open_links
+        from ostoja.kernel.actors import Actor
+        from ostoja.kernel.errors import NotFound
+        from ostoja.tenancy.context import tenant_context
+        from ostoja.tenancy.provisioning import find
+
+        with tenant_context(find(tenant)):
+            found = next((o for o in open_links() if link in (str(o.pk), str(o.site))), None)
+            if found is None:
+                raise NotFound(f"There is no open link “{link}”: `ostoja site status` shows them.")
+            perform(Actor.system("Command line"), found, "revoke")
+    console().print("The link is closed.")
+
+
+def _tenants(wanted: str) -> list:
+    from django.db import connections
+
+    from ostoja.tenancy.context import platform_context
+    from ostoja.tenancy.fleet import over_tenants
+    from ostoja.tenancy.models import Tenant
+    from ostoja.tenancy.provisioning import find
+
+    if wanted:
+        return [find(wanted)]
+    schemas = [s for s, _one in over_tenants(connections["owner"], "SELECT 1 FROM {schema}.hybrid_site WHERE here")]
+    with platform_context():
+        return list(Tenant.objects.filter(schema_name__in=schemas).order_by("slug"))
+
+
+def _status(tenant) -> list[dict[str, Any]]:
+    from ostoja.hybrid.exchange import lag
+    from ostoja.hybrid.models import Conflict, Link, Parked, PurgeCase
+    from ostoja.tenancy.context import tenant_context
+
+    lines = []
+    with tenant_context(tenant):
+        for link in Link.objects.select_related("site", "progress"):
+            progress = link.progress
+            lines.append({
+                "tenant": tenant.slug, "site": str(link.site), "link": str(link.pk), "fingerprint": link.fingerprint,
+                "state": link.state if progress.loaded or not link.dials else "first load", "to_send": lag(link),
+                "to_take": max(0, progress.peer_high - progress.applied),
+                "conflicts": Conflict.objects.filter(site=link.site, state="open").count(),
+                "parked": Parked.objects.filter(link=link).count(),
+                "purges": PurgeCase.objects.filter(link=link, gone_at=None).count(), "seen": progress.seen_at,
+                "skew_ms": progress.skew_ms, "bytes_in": progress.bytes_in, "bytes_out": progress.bytes_out,
+                "equal": progress.equal_at, "problem": progress.problem,
+            })  # fmt: skip
+    return lines
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the tree."""
+    app.add_typer(site, name="site")

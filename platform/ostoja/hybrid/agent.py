@@ -1,0 +1,124 @@
+"""The agent of a site that dials: two lanes for every open link, tried again with growing pauses; it never gives up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import threading
+
+log = logging.getLogger(__name__)
+LOOK = 0.05  # seconds between two looks for changes of ours
+LINKS = 5.0  # seconds between two looks for new links
+LONGEST_PAUSE = 300.0
+
+
+class Lane(threading.Thread):
+    """One lane of one link, with a database connection of its own."""
+
+    def __init__(self, tenant, link_id, lane: str, stopping: threading.Event):
+        super().__init__(name=f"{lane} {link_id}", daemon=True)
+        self.tenant, self.link_id, self.lane, self.stopping = tenant, link_id, lane, stopping
+
+    def run(self) -> None:
+        """Exchange until told to stop or the link is closed."""
+        from django.db import connections
+
+        pause = 0.0
+        while not self.stopping.is_set():
+            try:
+                if not self._work():
+                    return
+                pause = 0.0
+            except Exception as error:
+                pause = min(LONGEST_PAUSE, max(1.0, pause * 2))
+                self._tell(error)
+                connections.close_all()
+            self.stopping.wait(pause * random.uniform(0.5, 1.0))
+
+    def _work(self) -> bool:
+        """Exchange as long as all goes well; False when the link is closed."""
+        from ostoja.tenancy.context import tenant_context
+
+        from .dialling import Caller
+        from .models import Link
+
+        with tenant_context(self.tenant):
+            link = Link.objects.select_related("site", "progress").filter(pk=self.link_id, state=Link.State.OPEN).first()
+            if link is None:
+                return False
+            caller = Caller(link, self.lane)
+            while not self.stopping.is_set():
+                if self.lane == "pull":
+                    caller.pull()
+                elif not caller.push():
+                    self.stopping.wait(LOOK)
+        return True
+
+    def _tell(self, error: Exception) -> None:
+        from ostoja.kernel.errors import OstojaError
+        from ostoja.tenancy.context import tenant_context
+
+        from .models import Progress
+
+        if isinstance(error, OstojaError):
+            log.warning("%s: %s", self.name, error.message)
+            words = error.message
+        else:
+            log.exception("%s failed", self.name)
+            words = "Something unforeseen happened; the log of the agent says more."
+        try:
+            with tenant_context(self.tenant):
+                Progress.objects.filter(link_id=self.link_id).update(problem=words[:300])
+        except Exception:
+            log.warning("%s: the database is away.", self.name)
+
+
+def links_to_dial() -> list[tuple]:
+    """(tenant, link id) of every link that this installation dials."""
+    from django.db import connections
+
+    from ostoja.tenancy.context import platform_context
+    from ostoja.tenancy.fleet import over_tenants
+    from ostoja.tenancy.models import Tenant
+
+    found = list(
+        over_tenants(connections["owner"], "SELECT id FROM {schema}.hybrid_link WHERE dials AND state = 'open'", states=("open",))
+    )
+    with platform_context():
+        tenants = {t.schema_name: t for t in Tenant.objects.filter(schema_name__in=[s for s, _id in found])}
+    return [(tenants[schema], link) for schema, link in found if schema in tenants]
+
+
+def main() -> None:
+    """Run until told to stop."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ostoja.settings")
+    import django
+
+    django.setup()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    running: dict[tuple, Lane] = {}
+    while not stopping.is_set():
+        try:
+            for tenant, link in links_to_dial():
+                for lane in ("push", "pull"):
+                    if (link, lane) not in running or not running[link, lane].is_alive():
+                        running[link, lane] = Lane(tenant, link, lane, stopping)
+                        running[link, lane].start()
+        except Exception:
+            log.exception("The links can't be read; tried again.")
+            from django.db import connections
+
+            connections.close_all()
+        stopping.wait(LINKS)
+    for lane in running.values():
+        lane.join(timeout=2)
+
+
+if __name__ == "__main__":
+    from ostoja.hybrid import agent
+
+    agent.main()

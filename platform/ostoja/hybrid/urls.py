@@ -1,0 +1,11 @@
+"""The addresses at which other sites of a tenant reach this one."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("enrol", views.enrol),
+    path("<uuid:link>/exchange", views.exchange),
+    path("<uuid:link>/verify", views.verify),
+]
