@@ -143,17 +143,21 @@ def _text(text: str) -> str:
 # --- search -------------------------------------------------------------------------------------------------------------
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a search, each once. Raises BadRequest when they can't be searched for."""
+    try:
+        return list(dict.fromkeys(_text(text).split()))[:WORDS]
+    except values.Wrong as error:
+        raise _wrong("search", error) from error
+
+
 def search(actor: Actor, entry: Entry, text: str) -> Q | None:
     """Records in which every word stands in some searched field; None when nothing is asked for.
 
     Fields and related records that the actor may not see are not searched. Where several fields are searched, each is
     asked by itself, so that each can use its index.
     """
-    try:
-        words = list(dict.fromkeys(_text(text).split()))[:WORDS]
-    except values.Wrong as error:
-        raise _wrong("search", error) from error
-    out = Q()
+    words, out = words_of(text), Q()
     for word in words:
         found = [q for path in entry.surface.search if (q := _matches(actor, entry.model, path, word)) is not None]
         found += [

@@ -76,6 +76,9 @@ def _plain_selection(actor: Actor, entry: Entry, query: Mapping) -> QuerySet:
         for path in entry.surface.search:
             if path.split("__")[0] in seen:
                 condition |= Q(**{f"{path}__icontains": query["search"]})
+        for code in entry.surface.codes:
+            if code in seen:
+                condition |= Q(**{f"{code}__in": (query["search"], query["search"].upper())})
         rows = rows.filter(condition) if condition else rows.none()
     sort = query.get("sort") or list(entry.surface.sort)
     order = [s.strip() for s in (sort.split(",") if isinstance(sort, str) else sort)]

@@ -98,6 +98,8 @@ def _surface(entry):
         *surface.list,
         *surface.form_fields(),
         *surface.filters,
+        *surface.codes,
+        *(name.split("__")[0] for _label, asked in surface.views for name in asked),
         *surface.history,
         *surface.natural_key,
         *surface.subtitle,

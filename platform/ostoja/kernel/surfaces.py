@@ -85,7 +85,8 @@ class Surface:
     Attributes: ``slug`` (in URLs), ``icon``, ``group`` (``crm``, ``erp``, ``insight``, ``settings`` or "" for no place in
     the navigation), ``order`` (in the group), ``title`` (field that names a record), ``subtitle`` (fields under it),
     ``list`` (columns), ``sort`` (default order, with ``-``), ``form`` (fields; a tuple is a row; ``("Heading", [...])`` is a
-    section), ``search`` (paths), ``filters``, ``board``, ``calendar``, ``timeline``, ``scopes``, ``panels`` (of the card), ``lines``
+    section), ``search`` (paths; a word may stand anywhere in them), ``codes`` (indexed fields that a whole word must equal), ``filters``,
+    ``views`` (ready-made lists: ``(label, {"field" or "field__lookup": value})``, "me" is whoever looks), ``board``, ``calendar``, ``timeline``, ``scopes``, ``panels`` (of the card), ``lines``
     (reverse relations edited inside the form), ``inside`` (foreign key to the record that this one is a part of: rights are
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
@@ -103,7 +104,9 @@ class Surface:
     sort: Sequence[str] = ("-id",)
     form: Sequence = ()
     search: Sequence[str] = ()
+    codes: Sequence[str] = ()
     filters: Sequence[str] = ()
+    views: Sequence[tuple[object, Mapping[str, str]]] = ()
     board: Board | None = None
     calendar: Calendar | None = None
     timeline: Timeline | None = None

@@ -38,7 +38,13 @@ class PartySurface(Surface):
         (_("Notes"), ["notes"]),
     ]
     search = ["name"]
+    codes = ["number"]
     filters = ["state", "kind", "is_customer", "is_supplier", "owner", "industry", "country", "parent"]
+    views = [
+        (_("Customers"), {"is_customer": "true"}),
+        (_("Suppliers"), {"is_supplier": "true"}),
+        (_("People"), {"kind": "person"}),
+    ]
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
     panels = [
         Panel("contact_points", _("Contact"), ("type", "value", "label")),

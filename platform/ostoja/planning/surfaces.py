@@ -24,6 +24,11 @@ class ActivitySurface(Surface):
     form = [("kind", "direction"), "subject", "body", ("at", "ends_at"), ("party", "deal"), ("owner", "participants")]
     search = ["subject", "body"]
     filters = ["kind", "state", "owner", "party", "deal", "at"]
+    views = [
+        (_("My open ones"), {"state": "open", "owner": "me"}),
+        (_("Tasks"), {"kind": "task", "state": "open"}),
+        (_("Meetings"), {"kind": "meeting"}),
+    ]
     calendar = Calendar("at", end="ends_at")
     timeline = Timeline(
         "at", title="subject", text="body", kind="kind",

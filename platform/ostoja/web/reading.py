@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from ostoja.access.models import User
 from ostoja.access.policy import may, visible, visible_fields
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.ids import parse_uuid
@@ -71,6 +72,13 @@ class Filter:
     chosen: list[str] = field(default_factory=list)
     low: str = ""
     high: str = ""
+
+    ME = "me"  # a person's filter means whoever looks
+
+    @property
+    def of_people(self) -> bool:
+        """Whether its values are users."""
+        return isinstance(self.field, models.ForeignKey) and self.field.related_model is User
 
     @property
     def param(self) -> str:
@@ -185,14 +193,17 @@ class Listing:
 
     @cached_property
     def filters(self) -> list[Filter]:
-        """The surface's filters that the actor may see, with what the query chose."""
+        """The surface's filters that the actor may see, and what else the query asks for, with what it chose."""
         made = []
-        for name in self.entry.surface.filters:
+        asked = [name[2:].partition(".")[0] for name in self.query if name.startswith("f.")]
+        for name in dict.fromkeys([*self.entry.surface.filters, *asked]):
             field = self.entry.fields.get(name)
             if field is None or not may_see(self.actor, self.entry, name):
                 continue
             one = Filter(self.entry, name, field)
             one.chosen = [v for v in self.query.getlist(one.param) if v][:100]
+            if one.of_people:
+                one.chosen = [str(self.actor.user_id) if v == Filter.ME else v for v in one.chosen]
             one.low, one.high = self.query.get(f"{one.param}.from", ""), self.query.get(f"{one.param}.to", "")
             made.append(one)
         return made
@@ -312,6 +323,7 @@ def search(actor: Actor, entry: Entry, rows: QuerySet, words: str) -> QuerySet:
     """
     for word in words.split()[:MOST_WORDS]:
         found = [q for path in entry.surface.search if (q := _matches(actor, entry.model, path, word)) is not None]
+        found += [Q((f"{code}__in", (word, word.upper()))) for code in entry.surface.codes if may_see(actor, entry, code)]
         if not found:
             return rows.none()
         if len(found) == 1:

@@ -26,8 +26,15 @@ class DealSurface(Surface):
         ("amount", "currency"),
         (_("More"), [("number", "source"), "engaged_on", "notes"]),
     ]
-    search = ["title", "number", "party__name"]
+    search = ["title", "party__name"]
+    codes = ["number"]
     filters = ["state", "stage", "owner", "party", "closes_on", "amount", "lost_reason", "source"]
+    views = [
+        (_("Open"), {"state": "open"}),
+        (_("Won"), {"state": "won"}),
+        (_("Lost"), {"state": "lost"}),
+        (_("Mine"), {"state": "open", "owner": "me"}),
+    ]
     board = Board("stage", total="amount", card=("party", "amount", "closes_on", "owner"), within=Q(state="open"))
     calendar = Calendar("closes_on")
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
