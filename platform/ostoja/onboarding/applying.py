@@ -11,13 +11,13 @@ from django.db import models
 from django.utils import timezone
 
 from ostoja.gate import Many, perform
+from ostoja.journal import samples as journal_samples
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.record import Record
 from ostoja.kernel.registry import Entry
-from ostoja.tenancy.context import current_tenant
 
 from .blueprints import IN_DAYS, Blueprint, BlueprintBroken, Row, Tables, in_language, in_order, target_of
 
@@ -47,7 +47,7 @@ def add_samples(blueprint: Blueprint, actor: Actor, language: str) -> int:
 
 def samples_cause() -> uuid.UUID:
     """The cause under which the journal keeps the open tenant's sample records."""
-    return uuid.uuid5(current_tenant().pk, "samples")
+    return journal_samples.cause()
 
 
 def samples() -> Iterator[Record]:

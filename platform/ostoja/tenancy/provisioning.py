@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from zoneinfo import available_timezones
 
+from babel.numbers import is_currency
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -17,6 +20,7 @@ from .models import Domain, HeldName, Tenant
 
 QUARANTINE = timedelta(days=30)
 State = Tenant.State
+log = logging.getLogger(__name__)
 
 
 def create(
@@ -84,6 +88,34 @@ def find(text: str) -> Tenant:
     if found is None:
         raise NotFound(_("There is no tenant “{name}”.").format(name=text))
     return found
+
+
+def describe(tenant: Tenant, *, name: str, language: str, timezone: str, currency: str, by: str) -> Tenant:
+    """Change what a company says of itself; ``by`` is who did it, for the log. The address and the schema stay.
+
+    Raises Refused naming the field at fault; nothing is changed then.
+    """
+    name = " ".join(str(name).split())
+    wrong = {}
+    if not 1 <= len(name) <= 200:
+        wrong["name"] = [_("Give the company a name of at most 200 characters.")]
+    if language not in dict(settings.LANGUAGES):
+        wrong["language"] = [_("Choose one of the languages of this installation.")]
+    if timezone not in available_timezones():
+        wrong["timezone"] = [_("Choose a time zone by its name, such as Europe/Warsaw.")]
+    if not is_currency(currency):
+        wrong["currency"] = [_("Choose a currency by its three letters, such as EUR.")]
+    if wrong:
+        raise Refused(next(iter(wrong.values()))[0], fields=wrong)
+    values = {"name": name, "language": language, "timezone": timezone, "currency": currency}
+    with platform_context():
+        Tenant.objects.filter(pk=tenant.pk).update(**values)
+    changed = {field: value for field, value in values.items() if getattr(tenant, field) != value}
+    for field, value in changed.items():
+        setattr(tenant, field, value)
+    log.info("Company %s: %s changed by %s.", tenant.slug, ", ".join(changed) or "nothing", by)
+    hosts.forget()
+    return tenant
 
 
 def open_up(tenant: Tenant) -> Tenant:

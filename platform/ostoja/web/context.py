@@ -44,6 +44,7 @@ def frame(request: HttpRequest) -> dict:
         "settings_url": "/settings" if sees_settings else "/settings/profile",
         "invite_url": "/settings/people" if may(actor, registry.get("access.invitation"), "add") else "",
         "import_url": "/imports" if may(actor, registry.get("exchange.importrun"), "view") else "",
+        "start_url": "/start" if actor.user.is_owner and "ostoja_started" not in request.COOKIES else "",
         "profile_url": "/settings/profile",
         "sessions_url": "/settings/devices",
         "sign_out_url": "/sign-out",

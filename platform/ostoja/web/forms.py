@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from babel import Locale
+from babel.numbers import get_currency_name, get_territory_currencies
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import models
@@ -13,8 +16,8 @@ from django.http import QueryDict
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from ostoja.access.models import SavedView, User
 from ostoja.access.policy import writable_fields
@@ -33,8 +36,9 @@ from . import places
 from .columns import currency_of, entry_of, title_of
 from .widgets import DateInput, DateTimeInput, MoneyInput, RelationPicker
 
-FEW = 15
+FEW = 30
 MOST_LINES = 500
+NEAR = ("PLN", "EUR", "USD", "GBP", "CHF", "CZK")
 
 
 class Choices:
@@ -50,6 +54,8 @@ class Choices:
         if model not in self._few:
             rows = may_point_to(self.actor, model)
             entry = entry_of(model)
+            if entry is not None and entry.parent is not None:
+                rows = rows.select_related(entry.surface.inside)
             found = list(rows.order_by(*(entry.surface.sort if entry else ()), "pk")[: FEW + 1])
             self._few[model] = found if len(found) <= FEW or entry is None else None
             for one in found:
@@ -85,6 +91,8 @@ def dress(form: RecordForm, choices: Choices) -> RecordForm:
             one.widget = DateTimeInput()
         elif isinstance(one, forms.DateField):
             one.widget = DateInput()
+        elif name == "currency" and isinstance(one, forms.CharField):
+            one.widget = forms.Select(choices=currencies(form.get_initial_for_field(one, name)))
         one.label = capfirst(model_field.verbose_name)
     return form
 
@@ -94,17 +102,43 @@ def _dress_relation(form: RecordForm, name: str, one: RelationField, model_field
     key = getattr(form.instance, model_field.attname, None)
     if key is not None and model_field.name in form.instance._state.fields_cache:
         choices.know(getattr(form.instance, name))
+    entry = entry_of(model)
     few = choices.few(model)
     if few is not None:
         options = [(str(r.pk), title_of(r)) for r in few]
         if key is not None and str(key) not in dict(options):
             options.append((str(key), choices.name(model, key) or "…"))
-        one.widget = forms.Select(choices=[("", "" if one.required else "–"), *options])
+        grouped = _by_parent(entry, few, options)
+        one.widget = forms.Select(choices=[("", "" if one.required else "–"), *grouped])
         return
-    entry = entry_of(model)
     url = places.part_of(entry, "options")
     hint = _("Type a name") if model is User else _("Type to search")
     one.widget = RelationPicker(url, label_of=lambda value, model=model: choices.name(model, value), placeholder=hint)
+
+
+def _by_parent(entry: Entry | None, few: list, options: list[tuple[str, str]]) -> list:
+    """Options of parts (stages) under the names of what they are a part of (pipelines), where there are several."""
+    if entry is None or entry.parent is None:
+        return options
+    above = {str(r.pk): title_of(getattr(r, entry.surface.inside)) for r in few}
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for key, label in options:
+        groups.setdefault(above.get(key, "…"), []).append((key, label))
+    return list(groups.items()) if len(groups) > 1 else options
+
+
+def currencies(now: object = "") -> list:
+    """Currencies in use today: the present one and the nearest first, then all by code."""
+    language = get_language() or "en"
+    near = list(dict.fromkeys(c for c in (str(now or ""), *NEAR) if c))
+    others = sorted(_in_use() - set(near))
+    return [(c, f"{c} – {get_currency_name(c, locale=language)}") for c in [*near, *others]]
+
+
+@lru_cache(maxsize=1)
+def _in_use() -> frozenset[str]:
+    countries = (t for t in Locale("en").territories if len(t) == 2)
+    return frozenset(c for t in countries for c in get_territory_currencies(t))
 
 
 def plain_form(

@@ -20,6 +20,7 @@ from ostoja.kernel.errors import OstojaError, Refused
 from .. import errors, places, says
 from ..forms import blame
 from ..inside import inside
+from . import start
 
 LARGE = {"data-size": "lg"}
 YEAR = 60 * 60 * 24 * 365
@@ -72,7 +73,9 @@ class JoinForm(forms.Form):
 
 @inside
 def home(request: HttpRequest) -> HttpResponse:
-    """``/``: the first list that this person may see."""
+    """``/``: first steps where they are ahead, else the first list that this person may see."""
+    if start.is_wanted(request):
+        return HttpResponseRedirect("/start")
     for entry in registry.entries():
         if entry.surface.group in ("crm", "erp") and entry.parent is None and may(request.actor, entry, "view"):
             return HttpResponseRedirect(places.list_of(entry))

@@ -26,12 +26,13 @@ from ostoja.access.models import Role, User
 from ostoja.access.policy import editing_verbs, explain, find, may, visible
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
-from ostoja.kernel.errors import NotFound, OstojaError, Refused
+from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
 from ostoja.kernel.record import EDITING
+from ostoja.tenancy import provisioning
 
 from .. import places, says
 from ..columns import label_of
-from ..forms import blame
+from ..forms import blame, currencies
 from ..inside import inside, must
 
 
@@ -65,19 +66,50 @@ def start(request: HttpRequest) -> HttpResponse:
 # --- the company ----------------------------------------------------------------------------------------------------------
 
 
-@require_GET
+class CompanyForm(forms.Form):
+    """What a company says of itself."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=200)
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language"), choices=installation.LANGUAGES, help_text=gettext_lazy("Of mails and of people who join; everybody can choose their own.")
+    )
+    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), choices=[(z, z) for z in sorted(available_timezones())])
+    currency = forms.ChoiceField(
+        label=gettext_lazy("Currency"), help_text=gettext_lazy("Of new records; what is there keeps the currency that it has.")
+    )
+
+    def __init__(self, data=None, *, tenant):
+        super().__init__(data, initial={n: getattr(tenant, n) for n in ("name", "language", "timezone", "currency")})
+        self.fields["currency"].choices = currencies(tenant.currency)
+
+
 @inside
 def company(request: HttpRequest) -> HttpResponse:
-    """What the installation knows of the company."""
+    """What the installation knows of the company; its owner can change it."""
     must(registry.get("access.user"), request.actor, "change")
-    tenant = request.tenant
-    facts = [
-        (_("Name"), tenant.name), (_("Address"), request.get_host()), (_("Industry"), capfirst(tenant.blueprint)),
-        (_("Plan"), capfirst(tenant.plan)), (_("Language"), dict(installation.LANGUAGES).get(tenant.language, tenant.language)),
-        (_("Time zone"), tenant.timezone), (_("Currency"), tenant.currency),
-    ]
-    context = {"heading": _("Company"), "words": _("Your company as it stands on documents and in the navigation."), "facts": facts}
-    return render(request, "ostoja/settings/form.html", frame(request, "/settings/company") | context)
+    tenant, own = request.tenant, request.actor.user.is_owner
+    form, status = CompanyForm(request.POST or None, tenant=tenant), 200
+    if request.method == "POST":
+        if not own:
+            raise NotAllowed(_("Only the owner changes what the company says of itself."))
+        status = 422
+        if form.is_valid():
+            try:
+                provisioning.describe(tenant, **form.cleaned_data, by=request.actor.label)
+                return says.say(HttpResponseRedirect("/settings/company"), _("The company is saved."))
+            except Refused as error:
+                blame(form, error)
+    facts = [(_("Address"), request.get_host()), (_("Industry"), capfirst(tenant.blueprint)), (_("Plan"), capfirst(tenant.plan))]
+    if not own:
+        facts = [
+            (_("Name"), tenant.name), *facts, (_("Language"), dict(installation.LANGUAGES).get(tenant.language, tenant.language)),
+            (_("Time zone"), tenant.timezone), (_("Currency"), tenant.currency),
+        ]
+    context = {
+        "heading": _("Company"), "words": _("Your company as it stands on documents and in the navigation."), "facts": facts,
+        "sections": [{"url": "/settings/company", "form": form, "submit": _("Save")}] if own else [],
+    }
+    return render(request, "ostoja/settings/form.html", frame(request, "/settings/company") | context, status=status)
 
 
 # --- roles ----------------------------------------------------------------------------------------------------------------
