@@ -20,6 +20,9 @@ ON_THIS_NAME = ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::")
 
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Make a tenant `demo` with thousands of real deals, and say how to sign in.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Bring up a second installation, its premises, on the next port, linked for the tenant `demo`.")
+    ] = False,
     port: Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",
     workers: Annotated[int, typer.Option(help="Web server processes.", min=1, max=64)] = 2,
@@ -27,6 +30,7 @@ def up(
     home: Home = None,
 ) -> None:
     """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it."""
+    from ostoja.cli import pairing
     from ostoja.cli.preparing import prepare_apart
     from ostoja.operations.installation import only_one, programs
     from ostoja.operations.supervisor import Supervisor, answers, free_port
@@ -36,13 +40,18 @@ def up(
     out = console()
     declared = declaration()
     free_port(host, port)
+    if hybrid:
+        free_port(host, port + 1)
     with only_one(declared.home, port):
         with out.status("Starting the database and the broker …") as status, services():
-            facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log", demo=demo)
+            facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log", demo=demo or hybrid)
             running = Supervisor(
                 declared.home,
                 [service for service in (declared.postgres, declared.valkey) if service is not None],
-                programs(host, port, workers, job_workers),
+                [
+                    *programs(host, port, workers, job_workers, dials=declared.installation.kind == "hybrid"),
+                    *([pairing.premises(declared.home, host, port + 1)] if hybrid else []),
+                ],
                 lambda sentence: out.print(sentence, style="yellow", markup=False),
             )
             status.update("Starting web, worker and schedule …")
@@ -50,6 +59,8 @@ def up(
             def announce() -> None:
                 status.stop()
                 _announce(out, declared, host, port, facts)
+                if hybrid:
+                    pairing.link_in_background(declared.home, declared.installation.base_domain, host, port, out)
 
             running.run(ready=lambda: answers(host, port), announce=announce)
         out.print("Ostoja has stopped.")

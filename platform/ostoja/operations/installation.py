@@ -20,8 +20,8 @@ def home_of(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("OSTOJA_HOME") or ".ostoja").expanduser().absolute()
 
 
-def programs(host: str, port: int, web_processes: int, worker_processes: int) -> list[Program]:
-    """The web server, the worker and the schedule."""
+def programs(host: str, port: int, web_processes: int, worker_processes: int, *, dials: bool = False) -> list[Program]:
+    """The web server, the worker and the schedule; and, where this installation dials others, the agent of its links."""
     python = [sys.executable, "-m"]
     environment = {"DJANGO_SETTINGS_MODULE": "ostoja.settings", "PYTHONUNBUFFERED": "1", "OSTOJA_UP_PORT": str(port)}
     return [
@@ -36,6 +36,7 @@ def programs(host: str, port: int, web_processes: int, worker_processes: int) ->
             "--max-memory-per-child", "1500000",
         ], environment),
         Program("schedule", [*python, "ostoja.jobs.schedule"], environment),
+        *([Program("agent", [*python, "ostoja.hybrid.agent"], environment)] if dials else []),
     ]
 
 
