@@ -74,6 +74,19 @@ def test_search_needs_every_word_in_some_field(api, people):
     assert names(api.get(at("users", search="nowak ada@"))) == ["Ada Nowak"]
 
 
+def test_a_search_is_compiled_once_for_all_words(api, departments, actor):
+    for name in ("100% steel", "A_B", "back\\slash", "ue000 \ue000a", "\ue000"):
+        perform(actor, Department, "add", {"name": name})
+    for text, found in (
+        ("war", ["Warsaw"]), ("GDAŃ", ["Gdańsk"]), ("%", ["100% steel"]), ("_", ["A_B"]), ("\\", ["back\\slash"]),
+        ("steel 100%", ["100% steel"]), ("a_", ["A_B"]), ("sa le", ["Sales"]), ("\ue000a", ["ue000 \ue000a"]),
+        ("\ue000", ["ue000 \ue000a", "\ue000"]), ("le \ue000a", []), ("war war", ["Warsaw"]),
+    ):  # fmt: skip
+        assert names(api.get(at("departments", search=text, sort="name"))) == found, text
+        page = api.get(at("departments", search=text, sort="name", count=1)).json()
+        assert page["count"] == len(found), text
+
+
 @pytest.mark.parametrize(
     ("query", "named"),
     [

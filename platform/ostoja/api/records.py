@@ -14,14 +14,15 @@ from ostoja.access.models import User
 from ostoja.access.policy import find, visible, visible_fields
 from ostoja.gate import perform
 from ostoja.journal.history import history as events_of
+from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
 from . import values
 from .door import body_of, entry_at, key_in, not_there, query_of, reply, root, upon
-from .rows import compiled, one, statement
-from .selection import USUAL, Selection, select, whole
+from .rows import MARK, MARKS, Statement, compiled, one, statement
+from .selection import USUAL, Selection, select, whole, words_of
 from .values import Wrong
 
 COUNTED = 10_000
@@ -33,20 +34,12 @@ PREFIX = "/api/v1"
 
 def listed(request: HttpRequest, slug: str) -> HttpResponse:
     """A page of records."""
-    # Two spellings of one list are two shapes: no cost but one more compilation.
-    return listed_of(request, entry_at(request, slug), None, request.META.get("QUERY_STRING", ""))
+    return listed_of(request, entry_at(request, slug), query_of(request))
 
 
-def listed_of(request: HttpRequest, entry: Entry, query: Mapping | None, shape: str | None = None) -> HttpResponse:
-    """A page of an object's records that a query asks for (the request's own when it is None)."""
-    actor = request.actor
-
-    def make():
-        selection = select(actor, entry, query_of(request) if query is None else query)
-        keys = [key.alias for key in selection.order.keys]
-        return selection, statement(actor, entry, selection.page, selection.names, keys)
-
-    selection, asked = make() if shape is None else compiled(actor, (entry.slug, shape), make)
+def listed_of(request: HttpRequest, entry: Entry, query: Mapping[str, list[str]]) -> HttpResponse:
+    """A page of an object's records that a query asks for."""
+    selection, asked = _asked(request.actor, entry, query)
     found = asked.run()
     more = len(found) > selection.limit
     found = found[: selection.limit]
@@ -62,6 +55,32 @@ def listed_of(request: HttpRequest, entry: Entry, query: Mapping | None, shape: 
         link["cursor"] = place
         response["Link"] = f'<{root(request)}{request.path_info.removeprefix(PREFIX)}?{link.urlencode()}>; rel="next"'
     return response
+
+
+def _asked(actor: Actor, entry: Entry, query: Mapping[str, list[str]]) -> tuple[Selection, Statement]:
+    """The selection and its statement, compiled once for a query, and once for all words of a search."""
+
+    def make(asked: Mapping[str, list[str]]) -> tuple[Selection, Statement]:
+        selection = select(actor, entry, asked)
+        keys = [key.alias for key in selection.order.keys]
+        return selection, statement(actor, entry, selection.page, selection.names, keys)
+
+    words = words_of((query.get("search") or [""])[-1])
+    if words and "count" not in query and "cursor" not in query and not _marked(query):
+        marked = {**query, "search": [" ".join(MARKS[: len(words)])]}
+        selection, shape = compiled(actor, (entry.slug, _key(marked)), lambda: make(marked))
+        found = shape.searching(words)
+        if found is not None:
+            return selection, found
+    return compiled(actor, (entry.slug, _key(query)), lambda: make(query))
+
+
+def _marked(query: Mapping[str, list[str]]) -> bool:
+    return any(MARK in text for texts in query.values() for text in texts)
+
+
+def _key(query: Mapping[str, list[str]]) -> tuple:
+    return tuple((name, *texts) for name, texts in query.items())
 
 
 def _counted(selection: Selection) -> tuple[int, bool]:

@@ -16,9 +16,13 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.registry import Entry
 
 from . import values
-from .selection import as_text, readable, title_of
+from .selection import WORDS, as_text, readable, title_of
 
 MANY_SHAPES = 256
+MARK = (
+    "\ue000"  # a character that nobody types: it stands for a word in a statement that is compiled once for all words
+)
+MARKS = tuple(f"{MARK}{chr(97 + n)}" for n in range(WORDS))
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,22 @@ class Statement:
         with connection.cursor() as cursor:
             cursor.execute(self.sql, self.params)
             return cursor.fetchall()
+
+    def searching(self, words: Sequence[str]) -> Statement | None:
+        """The statement with these words where it was compiled with marks; None when a mark was used in another way."""
+        if not self.params:
+            return self
+        meant: dict[object, str] = {}
+        for mark, word in zip(MARKS, words, strict=False):
+            meant |= {
+                f"%{mark}%": f"%{connection.ops.prep_for_like_query(word)}%",
+                mark: word,
+                mark.upper(): word.upper(),
+            }
+        params = tuple(meant.get(p, p) if isinstance(p, str) else p for p in self.params)
+        if any(isinstance(p, str) and p not in meant and MARK in p for p in self.params):
+            return None
+        return Statement(self.sql, params)
 
 
 class _Nothing(Statement):
