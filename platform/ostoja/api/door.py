@@ -166,6 +166,7 @@ def upon(request: HttpRequest) -> int | None:
     said = request.META.get("HTTP_IF_MATCH", "").strip()
     if said in ("", "*"):
         return None
+    said = said.removeprefix("W/")  # what a proxy or compression makes of it on the way
     number = said.strip('"')
     if not (number.isascii() and number.isdigit() and len(number) < 10 and said == f'"{number}"'):
         message = _('Give the ETag of the record as you read it, e.g. "3".')
