@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from . import hlc, labels
@@ -104,6 +104,15 @@ def apply(envelope: Envelope, held: Held, inbound: Inbound, site: Site, link: Li
         return Outcome(verdict, inbound, alarm=alarm)
     cursor = advance(inbound, envelope) if envelope.lane == DATA else inbound
     return _Application(held, site, link, now_ms, Outcome(verdict, cursor)).run(envelope.ops)
+
+
+def retry(parked: Iterable[Parked], held: Held, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
+    """Try parked operations again, after an upgrade or a person removed the reason. What still does not fit stays parked."""
+    run = _Application(held, site, link, now_ms, Outcome(Verdict.APPLY, inbound))
+    again = [p for p in parked if p.key.model in link.manifest.models]
+    outcome = run.run([p.op for p in again])
+    outcome.unparked |= {p.key for p in again} - {p.key for p in outcome.parked}
+    return outcome
 
 
 def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:

@@ -72,7 +72,8 @@ def decide(
     ver = version(thing, site.floor)
     if site.owner or not link.up:
         if model is None or hidden(thing, link.ceiling, in_scope):
-            held = ship is not None and (ship.held or due.again)
+            # whoever ever held it may keep something of it, were it a conflict under a delete
+            held = ship is not None and (ship.held or due.whole)
             return ([Purge(due.key, thing.cl, ver)] if held else []), ship
     elif model is None or (not isinstance(thing, Marker) and thing.level > link.ceiling):
         return [], ship

@@ -95,9 +95,17 @@ def resync_entries(keys: Iterable[Key], level: int = 0) -> list[Entry]:
     return [Entry(0, 0, key, "R", level=level) for key in sorted(set(keys))]
 
 
-def is_open(inbounds: Iterable[Inbound], restored: bool) -> bool:
+def peer_epoch(outbound: Outbound, own_epoch: int) -> int:
+    """What an envelope says of the peer's incarnation: 0 until this incarnation of ours has met it.
+
+    Otherwise the first word of a restored site would be taken for the continuation of a stream that it knows nothing of.
+    """
+    return outbound.epoch if outbound.own == own_epoch else 0
+
+
+def is_open(inbounds: Iterable[Inbound], restored: bool, own_epoch: int) -> bool:
     """The restore gate: a restored site lets nobody in until it has applied the resync of the sites above and below."""
-    return not restored or all(inbound.whole for inbound in inbounds)
+    return not restored or all(inbound.own == own_epoch and inbound.whole for inbound in inbounds)
 
 
 def may_send(inbound: Inbound, outbound: Outbound, own_epoch: int, owner: bool, others: Iterable[Inbound] = ()) -> bool:
@@ -108,4 +116,4 @@ def may_send(inbound: Inbound, outbound: Outbound, own_epoch: int, owner: bool, 
     for all.
     """
     known = outbound.own == own_epoch and outbound.epoch == inbound.epoch != 0
-    return known and (not owner or (inbound.whole and all(other.whole for other in others)))
+    return known and (not owner or all(i.own == own_epoch and i.whole for i in (inbound, *others)))

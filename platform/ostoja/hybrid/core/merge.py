@@ -109,8 +109,13 @@ def merge(
         return _refused(thing, op)
     if isinstance(op, Delete):
         return _deleted(thing, op, terms, pending)
+    decided = terms.authority != Authority.SHARED
+    if decided and isinstance(op, Snap) and isinstance(thing, Marker) and not thing.withheld:
+        thing = None
     if thing is None or isinstance(thing, Marker):
         return _made(thing, op, site)
+    if decided and (isinstance(op, Snap) or op.cl == thing.cl):
+        return _decided(thing, op, site, link)
     if op.cl < thing.cl:
         return Merged(thing, conflicts=_late(op, last_stamp(thing), "deleted"))
     if op.cl > thing.cl:
@@ -121,6 +126,8 @@ def merge(
 
 
 def _refused(thing, op) -> Merged:
+    if isinstance(op, Delete) and isinstance(thing, Marker) and thing.cl >= op.cl:
+        return Merged(thing)
     cells = op.cells if not isinstance(op, Delete) else {"": None}
     conflicts = tuple(
         Conflict(op.key, n, "authority", thing.cells.get(n) if isinstance(thing, Row) else None, c)
@@ -184,6 +191,19 @@ def _next_life(row: Row, op: Snap, terms, site, link, pending) -> Merged:
     )
     level, ver = (row.level, row.label_ver) if site.owner else _label(row, op, link)
     return Merged(Row(kept | dict(op.cells), op.cl, level, ver), "I", frozenset(op.cells), lost)
+
+
+def _decided(row: Row, op: Fields | Snap, site: Site, link: LinkTerms) -> Merged:
+    """The authority has spoken: its word counts, whatever was written elsewhere with later stamps."""
+    changed = frozenset(n for n, c in op.cells.items() if row.cells.get(n) != c)
+    level, ver = (row.level, row.label_ver) if site.owner else _label(row, op, link)
+    conflicts = tuple(
+        Conflict(op.key, n, "authority", op.cells[n], row.cells[n])
+        for n in sorted(changed & row.cells.keys())
+        if row.cells[n].stamp > op.cells[n].stamp
+    )
+    now = Row({**row.cells, **op.cells}, op.cl, level, ver)
+    return Merged(now, "L" if level != row.level else "U" if changed else "", changed, conflicts)
 
 
 def _label(row: Row, op: Fields | Snap, link: LinkTerms) -> tuple[int, int]:

@@ -247,6 +247,7 @@ def _stamp(pair) -> Stamp:
 def encode(envelope: Envelope) -> bytes:
     """Canonical JSON preceded by its SHA-256; compression and signature are laid around it by the link."""
     *head, ops = envelope
+    head = [list(part) if isinstance(part, tuple) else part for part in head]
     body = orjson.dumps([PROTO, *head, [op_data(op) for op in ops]], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).digest() + body
 
