@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db import models
 
 from .data import DataClass
+from .nouns import Noun, noun, nouns
 from .record import Record, Thing, Verb, class_of, verbs_of
 from .surfaces import Surface
 
@@ -30,6 +31,16 @@ class Entry:
     def slug(self) -> str:
         """The plural in URLs, e.g. ``deals``."""
         return self.surface.slug or f"{self.model._meta.model_name}s"
+
+    @property
+    def thing(self) -> Noun:
+        """What one of them is called, in the reader's language."""
+        return noun(self.model)
+
+    @property
+    def things(self) -> Noun:
+        """What many of them are called, in the reader's language."""
+        return nouns(self.model)
 
     @cached_property
     def verbs(self) -> dict[str, Verb]:

@@ -66,7 +66,7 @@ def _pages(actor, mine) -> list[dict]:
 
 def _actions(actor, mine) -> list[dict]:
     made = [
-        {"label": _("New {thing}").format(thing=e.model._meta.verbose_name), "icon": "plus", "url": places.part_of(e, "new")}
+        {"label": _("New {thing}").format(thing=e.thing), "icon": "plus", "url": places.part_of(e, "new")}
         for e in mine
         if e.surface.form and may(actor, e, "add")
     ]
