@@ -140,8 +140,11 @@ class Exchange:
 
     def _note(self, ops: list[Op]) -> None:
         """Keep a case for every record that is called back."""
-        for op in ops:
-            if isinstance(op, Purge):
+        purges = [op for op in ops if isinstance(op, Purge)]
+        if not purges:
+            return
+        with changing(actor_of(self.link), "purge sent"):
+            for op in purges:
                 PurgeCase.objects.get_or_create(
                     link=self.link, record=op.key.id, label_ver=op.label_ver,
                     defaults={"about": op.key.model, "sent_at": timezone.now()},

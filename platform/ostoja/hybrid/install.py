@@ -81,6 +81,43 @@ BEGIN
 END $forget$
 """
 
+# What was called back goes whatever state it is in: the rules that freeze records are for people who work with them. Only
+# the cloud has this function, and only the premises' own order, as it is applied, may use it.
+TAKE_AWAY = """
+CREATE OR REPLACE FUNCTION "hybrid_take_away"(what text, tab text, col text, keys uuid[], remove boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $take_away$
+BEGIN
+  IF coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'Only the site that calls a record back takes it away.';
+  END IF;
+  EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', tab);
+  IF remove THEN
+    EXECUTE format('DELETE FROM %I WHERE %I = ANY($1)', tab, col) USING keys;
+  ELSE
+    EXECUTE format('UPDATE %I SET %I = NULL WHERE %I = ANY($1)', tab, col, col) USING keys;
+  END IF;
+  EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
+  IF remove AND col = 'id' THEN
+    INSERT INTO journal_change (xid, model, record, op, fields, hlc, actor, verb)
+    SELECT pg_current_xact_id()::text::bigint, what, k, 'D', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16,
+      current_setting('ostoja.actor'), 'purge' FROM unnest(keys) k;
+  END IF;
+END $take_away$
+"""
+
+# A reference that was kept aside is set again, in whatever state the record is: it says what it said all the time.
+PUT_BACK = """
+CREATE OR REPLACE FUNCTION "hybrid_put_back"(tab text, col text, key uuid, target uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $put_back$
+BEGIN
+  IF NOT EXISTS (SELECT FROM hybrid_absent a WHERE a.record = key) THEN RETURN; END IF;
+  SET CONSTRAINTS ALL IMMEDIATE;
+  EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', tab);
+  EXECUTE format('UPDATE %I SET %I = $1 WHERE id = $2 AND %I IS NULL', tab, col, col) USING target, key;
+  EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
+END $put_back$
+"""
+
 
 def capture_name(table: Table) -> str:
     """The name of a table's clock function and trigger."""
@@ -198,6 +235,10 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool) -> None:
         cursor.execute(STAMP)
         cursor.execute(DEATH)
         cursor.execute(FORGET)
+        cursor.execute(PUT_BACK)
+        if in_cloud:
+            cursor.execute(TAKE_AWAY)
+            cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_take_away" TO "r_{schema}"')
         for table in tables:
             for statement in capture_sql(table, me, in_cloud=in_cloud):
                 cursor.execute(statement)
@@ -224,7 +265,7 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool) -> None:
             for view in (*views, f"{prefix}_journal", f"{prefix}_clock", f"{prefix}_label"):
                 # The tenant's own role gets nothing by default: through a view it could write what the table refuses it.
                 cursor.execute(f'REVOKE ALL ON "{view}" FROM "r_{schema}"; GRANT SELECT ON "{view}" TO "{role}"')
-        cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_stamp", "hybrid_death", "journal_forget" TO "r_{schema}"')
+        cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_stamp", "hybrid_death", "journal_forget", "hybrid_put_back" TO "r_{schema}"')
 
 
 def _make_role(cursor, role: str, schema: str, app: str) -> None:

@@ -104,7 +104,8 @@ class Receiver:
         self.before: dict[uuid.UUID, State] = {}
         self.settled: dict[uuid.UUID, dict[str, Cell]] = {}
         self.kept: dict[uuid.UUID, dict[str, Stamp]] = defaultdict(dict)
-        self.purged: set[uuid.UUID] = set()
+        self.same: list[tuple[Table, Column, uuid.UUID, str]] = []
+        self.leaving: dict[str, list[uuid.UUID]] = defaultdict(list)
 
     def apply(self, ops: Sequence[Op]) -> Counts:
         """Apply the operations. Raises LinkSuspect or NotOpen, with nothing applied."""
@@ -113,8 +114,6 @@ class Receiver:
         self._load(keys)
         puts: dict[str, list[Put]] = defaultdict(list)
         deletes: dict[str, list[tuple[uuid.UUID, Delete]]] = defaultdict(list)
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         for op, key in zip(ops, keys, strict=True):
             match op:
                 case Snap() | Fields():
@@ -131,12 +130,16 @@ class Receiver:
                 case Want():
                     forget_held(self.peer, [key])
                     send_again(op.key.model, [key])
+        self._take_away()
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         self._write(puts)
         for table in reversed(list(self.tables)):
             if table.label in deletes:
                 self._delete(table, deletes[table.label])
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._say_again()
         self._set_clocks()
         return self.counts
 
@@ -189,11 +192,10 @@ class Receiver:
             return None
         if gone:
             return Put(table, key, op, dict(op.cells), new=True)
-        taken = {
-            n: c
-            for n, c in op.cells.items()
-            if c.stamp > state.stamp(n) or (c.stamp == state.stamp(n) and table.columns[n].refers)
-        }
+        taken = {n: c for n, c in op.cells.items() if c.stamp > state.stamp(n)}
+        for name, cell in op.cells.items():
+            if cell.stamp == state.stamp(name) and table.columns[name].refers and cell.value is not None:
+                self.same.append((table, table.columns[name], key, cell.value))
         return Put(table, key, op, taken, new=False) if taken else None
 
     def _dies(self, op: Delete, key: uuid.UUID) -> bool:
@@ -439,8 +441,27 @@ class Receiver:
                 continue
             column = referring.columns[waiting.field]
             if column.refers == table.label:
-                self._quietly(referring, column, [waiting.record], str(waiting.target))
-                waiting.delete()
+                self.same.append((referring, column, waiting.record, str(waiting.target)))
+
+    def _say_again(self) -> None:
+        """References that say the same as before in another way: by the key instead of an alias, or the other way round."""
+        for table, column, record, value in self.same:
+            waiting = Absent.objects.filter(record=record, field=column.field).first()
+            target, alias = uuid.UUID(value.removeprefix(ALIAS)), value.startswith(ALIAS)
+            if waiting is None:
+                if alias:  # what it refers to is about to be taken away
+                    Absent.objects.create(record=record, model=table.label, field=column.field, target=target, alias=True)
+            elif not alias and self._exists(column, target):
+                self._put_back(table, column, record, target)
+            elif (waiting.target, waiting.alias) != (target, alias):
+                Absent.objects.filter(pk=waiting.pk).update(target=target, alias=alias)
+
+    def _put_back(self, table: Table, column: Column, record: uuid.UUID, target: uuid.UUID) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT hybrid_put_back(%s, %s, %s::uuid, %s::uuid)", [table.name, column.column, str(record), str(target)]
+            )
+        Absent.objects.filter(record=record, field=column.field).delete()
 
     def _quietly(self, table: Table, column: Column, records: list[uuid.UUID], value: str | None) -> None:
         """Set a reference without making it a new change: the stamp that it had is given back."""
@@ -495,11 +516,7 @@ class Receiver:
             with connection.cursor() as cursor:
                 cursor.execute(f'DELETE FROM "{name}" WHERE "{column}" = ANY(%s::uuid[])', [keys])
         for referring, column in self.tables.referring(table.label):
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f'SELECT id, "{column.column}" FROM "{referring.name}" WHERE "{column.column}" = ANY(%s::uuid[])', [keys]
-                )
-                rows = [(uuid.UUID(str(r)), uuid.UUID(str(t))) for r, t in cursor.fetchall()]
+            rows = self._referring(referring, column, ids)
             if not rows:
                 continue
             if column.null:
@@ -527,26 +544,57 @@ class Receiver:
         table = self.tables.get(op.key.model)
         state = self.states.get(key)
         if table is not None and state is not None and not state.withheld and state.cl % 2:
-            self._take_away(table, key)
-            state.withheld = True
-            state.stamps = {}
-            self.settled[key] = {}
-            self.counts.purged += 1
+            self.leaving[table.label].append(key)
         PurgeCase.objects.filter(link=self.link, record=key).delete()
         PurgeCase.objects.create(
             link=self.link, about=op.key.model, record=key, label_ver=op.label_ver, gone_at=timezone.now()
         )
 
-    def _take_away(self, table: Table, key: uuid.UUID) -> None:
-        self._clear_references(table, [key])
+    def _take_away(self) -> None:
+        """Remove the content of what was called back, its parts and its history; a clock without content stays."""
+        for table in reversed(list(self.tables)):
+            keys = self.leaving.pop(table.label, [])
+            if keys:
+                self._remove(table, keys)
+
+    def _remove(self, table: Table, keys: list[uuid.UUID]) -> None:
+        for referring, column in self.tables.referring(table.label):
+            rows = self._referring(referring, column, keys)
+            if rows and column.null:
+                self._call(referring.label, referring.name, column.column, keys, remove=False)
+                Absent.objects.bulk_create(
+                    [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows], ignore_conflicts=True
+                )  # the alias of it may be known already
+            elif rows:  # a part can't be without what it is a part of
+                self._remove(referring, [r for r, _t in rows])
+        for name, column in self.tables.local_parts(table.label):
+            self._call("", name, column, keys, remove=True)
+        self._call(table.label, table.name, "id", keys, remove=True)
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('ostoja.verb', 'purge', true)")
-            cursor.execute(f'DELETE FROM "{table.name}" WHERE id = %s', [str(key)])
-            cursor.execute("SELECT set_config('ostoja.verb', 'sync', true)")
-            cursor.execute("SELECT journal_forget(%s)", [str(key)])
-        Conflict.objects.filter(record=key).delete()
-        Parked.objects.filter(record=key).delete()
-        self.purged.add(key)
+            for key in keys:
+                cursor.execute("SELECT journal_forget(%s)", [str(key)])
+            cursor.execute(
+                "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [[str(k) for k in keys]]
+            )
+        for key in keys:
+            if key in self.states:
+                self.states[key].withheld = True
+                self.states[key].stamps = {}
+        Conflict.objects.filter(record__in=keys).delete()
+        Parked.objects.filter(record__in=keys).delete()
+        self.counts.purged += len(keys)
+
+    def _referring(self, table: Table, column: Column, keys: list[uuid.UUID]) -> list[tuple[uuid.UUID, uuid.UUID]]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f'SELECT id, "{column.column}" FROM "{table.name}" WHERE "{column.column}" = ANY(%s::uuid[])',
+                [[str(k) for k in keys]],
+            )
+            return [(uuid.UUID(str(r)), uuid.UUID(str(t))) for r, t in cursor.fetchall()]
+
+    def _call(self, label: str, name: str, column: str, keys: list[uuid.UUID], *, remove: bool) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT hybrid_take_away(%s, %s, %s, %s::uuid[], %s)", [label, name, column, [str(k) for k in keys], remove])
 
     def _receipt(self, op: Receipt, key: uuid.UUID) -> None:
         now = timezone.now()

@@ -1,0 +1,110 @@
+"""Labels: a record is marked as sensitive and leaves the cloud, or is opened again after a look at exactly what would leave."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from ostoja.access.policy import require
+from ostoja.journal.context import changing
+from ostoja.kernel.actors import Actor
+from ostoja.kernel.errors import Refused
+from ostoja.kernel.record import Record
+
+from .core.terms import LOCAL, OPEN
+from .models import Label
+from .sending import send_again
+from .sites import Here, here
+from .tables import Table
+
+
+def close(actor: Actor, record: Record, level: int = LOCAL) -> int:
+    """Mark a record and its parts: they leave the cloud. Answers how many are marked. Raises Refused in the cloud."""
+    return _label(actor, record, level)
+
+
+def reopen(actor: Actor, record: Record) -> int:
+    """Take the mark away: its present state, and nothing older, goes to the cloud. Answers how many are opened."""
+    return _label(actor, record, OPEN)
+
+
+def preview(record: Record) -> list[tuple[str, uuid.UUID, dict[str, str | None]]]:
+    """Exactly what would leave when this record is open: (model, key, {field: value}) of it and of its parts."""
+    site = here()
+    out = []
+    for table, keys in _family(site, record):
+        if not table.holdable(OPEN):
+            continue
+        names = table.open(OPEN)
+        columns = ", ".join(f'"{table.columns[n].column}"::text' for n in names)
+        with connection.cursor() as cursor:
+            cursor.execute(f'SELECT id, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [[str(k) for k in keys]])
+            out += [(table.label, uuid.UUID(str(k)), dict(zip(names, row, strict=True))) for k, *row in cursor.fetchall()]
+    return out
+
+
+def _label(actor: Actor, record: Record, level: int) -> int:
+    site = here()
+    if site.in_cloud:
+        raise Refused(_("The premises decide what is sensitive: mark it there."))
+    require(actor, record, "change")
+    if site.tables.get(record._meta.label_lower) is None:
+        raise Refused(_("These records never leave the premises; they need no mark."))
+    marked = 0
+    with changing(actor, "label"), transaction.atomic():
+        family = _family(site, record)
+        for table, keys in family:
+            present = {label.pk: label for label in Label.objects.select_for_update().filter(pk__in=keys)}
+            for key in keys:
+                label = present.get(key)
+                own = key == record.pk
+                if label is None:
+                    if level == OPEN:
+                        continue
+                    Label(id=key, model=table.label, level=level, label_ver=1, inherited=not own).save(force_insert=True)
+                elif label.level != level:
+                    label.level, label.label_ver, label.inherited = level, label.label_ver + 1, not own
+                    label.save(update_fields=["level", "label_ver", "inherited", "updated_at"])
+                else:
+                    continue
+                marked += 1
+        _tell_references(site, family)
+    return marked
+
+
+def _family(site: Here, record: Record) -> list[tuple[Table, list[uuid.UUID]]]:
+    """The record and its parts, table by table."""
+    out: list[tuple[Table, list[uuid.UUID]]] = []
+
+    def visit(table: Table, keys: list[uuid.UUID]) -> None:
+        out.append((table, keys))
+        for part in site.tables.parts_of(table.label):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f'SELECT id FROM "{part.name}" WHERE "{part.parent_column}" = ANY(%s::uuid[])', [[str(k) for k in keys]]
+                )
+                below = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
+            if below:
+                visit(part, below)
+
+    table = site.tables.get(record._meta.label_lower)
+    if table is not None:
+        visit(table, [record.pk])
+    return out
+
+
+def _tell_references(site: Here, family: list[tuple[Table, list[uuid.UUID]]]) -> None:
+    """What refers to these records says so by an alias from now on, or by the key again."""
+    inside = {key for _table, keys in family for key in keys}
+    for table, keys in family:
+        for referring, column in site.tables.referring(table.label):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f'SELECT id FROM "{referring.name}" WHERE "{column.column}" = ANY(%s::uuid[])', [[str(k) for k in keys]]
+                )
+                others = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
+            others = [o for o in others if o not in inside]
+            if others:
+                send_again(referring.label, others)

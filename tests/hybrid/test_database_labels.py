@@ -1,0 +1,120 @@
+"""A record that is marked as sensitive leaves the cloud with all that is known of it, and comes back when it is opened."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from test_database import fill
+from two_sites import SYSTEM, Pair, do, value
+
+from ostoja.crm.sales.models import Deal
+from ostoja.hybrid import labels, verifying
+from ostoja.hybrid.models import Absent, Clock, PurgeCase
+from ostoja.party.models import Party
+from ostoja.tenancy.context import tenant_context
+
+
+@pytest.fixture
+def pair(lender):
+    """A cloud with a customer and a won deal, and premises that have loaded it."""
+    cloud, premises = lender.lend(), lender.lend()
+    party = fill(cloud)
+    deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
+    deal = do(cloud, deal, "win")
+    made = Pair(cloud, premises)
+    made.party, made.deal = party, deal
+    made.load()
+    made.talk()
+    return made
+
+
+def text_of_everything(tenant) -> str:
+    """Every row of every table of a tenant as text."""
+    out = []
+    with tenant_context(tenant), connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        for (name,) in cursor.fetchall():
+            cursor.execute(f'SELECT t::text FROM "{name}" t')
+            out += [row[0] for row in cursor.fetchall()]
+    return "\n".join(out)
+
+
+def differing(pair):
+    def ask(question):
+        with tenant_context(pair.cloud):
+            return verifying.answer(pair.exchange(pair.cloud), question)
+
+    with tenant_context(pair.premises):
+        return verifying.compare(pair.exchange(pair.premises), ask)
+
+
+def label(pair, record, action):
+    with tenant_context(pair.premises):
+        return action(SYSTEM, type(record).objects.get(pk=record.pk))
+
+
+def test_a_marked_record_leaves_the_cloud_also_from_its_history(pair):
+    do(pair.cloud, pair.party, data={"name": "Canary Ltd"})
+    do(pair.cloud, pair.party, data={"name": "Canary and Sons"})
+    pair.talk()
+    assert "Canary" in text_of_everything(pair.cloud)
+    label(pair, pair.party, labels.close)
+    pair.talk()
+    assert "Canary" not in text_of_everything(pair.cloud)
+    assert value(pair.premises, pair.party, "name") == "Canary and Sons"
+    with tenant_context(pair.cloud):
+        assert Clock.objects.get(pk=pair.party.pk).withheld
+    with tenant_context(pair.premises):
+        case = PurgeCase.objects.get(record=pair.party.pk)
+        assert case.gone_at and case.backups_until
+    assert differing(pair) == []
+
+
+def test_what_refers_to_it_knows_an_alias_only_and_gets_the_key_back(pair):
+    label(pair, pair.party, labels.close)
+    pair.talk()
+    assert value(pair.cloud, pair.deal, "party_id") is None
+    with tenant_context(pair.cloud):
+        kept = Absent.objects.get(record=pair.deal.pk, field="party")
+        assert kept.alias and kept.target != pair.party.pk
+    label(pair, pair.party, labels.reopen)
+    pair.talk()
+    assert value(pair.cloud, pair.party, "name") == "Acme"
+    assert value(pair.cloud, pair.deal, "party_id") == pair.party.pk
+    assert differing(pair) == []
+
+
+def test_what_is_written_while_it_is_marked_leaves_only_as_it_is_in_the_end(pair):
+    label(pair, pair.party, labels.close)
+    do(pair.premises, pair.party, data={"name": "Canary in between"})
+    pair.talk()
+    do(pair.premises, pair.party, data={"name": "Acme again"})
+    label(pair, pair.party, labels.reopen)
+    pair.talk()
+    assert value(pair.cloud, pair.party, "name") == "Acme again"
+    assert "Canary" not in text_of_everything(pair.cloud)
+    from ostoja.hybrid.exchange import Message
+
+    assert not any("Canary" in str(Message.unpack(packed).envelopes) for packed in pair.wire)
+
+
+def test_an_edit_in_the_cloud_that_was_on_its_way_is_not_lost(pair):
+    label(pair, pair.party, labels.close)
+    do(pair.cloud, pair.party, data={"city": "Gdynia"})
+    pair.talk()
+    assert value(pair.premises, pair.party, "city") == "Gdynia"
+    with tenant_context(pair.cloud):
+        assert not Party.objects.filter(pk=pair.party.pk).exists()
+    assert differing(pair) == []
+
+
+def test_the_preview_is_exactly_what_arrives(pair):
+    new = do(pair.premises, Party, "add", {"kind": "org", "name": "New", "notes": "canary"})
+    label(pair, new, labels.close)
+    pair.talk()
+    with tenant_context(pair.premises):
+        seen = labels.preview(new)
+    assert [(model, key) for model, key, _v in seen] == [("party.party", new.pk)]
+    assert seen[0][2]["name"] == "New" and "notes" not in seen[0][2]
+    with tenant_context(pair.cloud):
+        assert not Party.objects.filter(pk=new.pk).exists()
