@@ -17,6 +17,7 @@ import xlsxwriter
 from django.db import models
 from django.db.models import Count, QuerySet
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import find, may, visible, visible_fields
@@ -267,8 +268,8 @@ def _xlsx(out: IO[bytes], names: list[str], chunks: Iterable[list[list]], progre
             if done > XLSX_ROWS:
                 book.close()
                 raise Refused(
-                    _("A workbook holds at most {limit:,} rows. Export as CSV, or narrow the list.").format(
-                        limit=XLSX_ROWS
+                    _("A workbook holds at most {limit} rows. Export as CSV, or narrow the list.").format(
+                        limit=number_format(XLSX_ROWS, force_grouping=True)
                     )
                 )
             for place, value in enumerate(row):

@@ -11,6 +11,7 @@ from datetime import timedelta
 from django.core.files.base import File
 from django.db import connections, transaction
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from ostoja.jobs.models import Job
@@ -249,8 +250,8 @@ def _whole(job: Run, run: ImportRun) -> Counts:
     total = run.result.get("total") or 0
     if total > CHECKED_TOGETHER:
         raise Refused(
-            _("All or nothing works for at most {limit:,} rows. Split the file, or import without it.").format(
-                limit=CHECKED_TOGETHER
+            _("All or nothing works for at most {limit} rows. Split the file, or import without it.").format(
+                limit=number_format(CHECKED_TOGETHER, force_grouping=True)
             )
         )
     RowError.objects.filter(run=run).delete()

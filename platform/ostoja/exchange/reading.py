@@ -17,6 +17,7 @@ from decimal import Decimal
 import filetype
 from charset_normalizer import from_bytes
 from django.conf import settings
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, WorksheetNotFound
 
@@ -78,7 +79,9 @@ class Table:
                 continue
             if number > MAX_ROWS:
                 raise Refused(
-                    _("The file has more than {limit:,} rows. Split it into several files.").format(limit=MAX_ROWS),
+                    _("The file has more than {limit} rows. Split it into several files.").format(
+                        limit=number_format(MAX_ROWS, force_grouping=True)
+                    ),
                     code="file_rows",
                 )
             while len(cells) > width and cells[-1] in ("", None):
@@ -127,8 +130,8 @@ def _text(data: bytes, options: dict) -> Table:
         except csv.Error as error:
             raise Refused(
                 _(
-                    "Row {row} can't be read: a cell is longer than {limit:,} characters, or a quote is opened and not closed."
-                ).format(row=number + 1, limit=MAX_CELL),
+                    "Row {row} can't be read: a cell is longer than {limit} characters, or a quote is opened and not closed."
+                ).format(row=number + 1, limit=number_format(MAX_CELL, force_grouping=True)),
                 code="file_cell",
             ) from error
 
@@ -348,8 +351,11 @@ def _unpack_safely(data: bytes) -> None:
         if span[0] > MAX_ROWS + 1 or span[0] * max(span[1], 1) > MAX_CELLS:
             raise Refused(
                 _(
-                    "The sheet spans {rows:,} rows and {columns:,} columns, which is too much. Delete the empty rows and columns, or save it as CSV."
-                ).format(rows=span[0], columns=span[1]),
+                    "The sheet spans {rows} rows and {columns} columns, which is too much. Delete the empty rows and columns, or save it as CSV."
+                ).format(
+                    rows=number_format(span[0], force_grouping=True),
+                    columns=number_format(span[1], force_grouping=True),
+                ),
                 code="file_rows",
             )
 
@@ -396,8 +402,8 @@ def _widen(span: list[int], xml: bytes) -> None:
 
 def _too_wide(found: int) -> Refused:
     return Refused(
-        _("The file has {found:,} columns; at most {limit:,} are read. Delete those that you don't import.").format(
-            found=found, limit=MAX_COLUMNS
+        _("The file has {found} columns; at most {limit} are read. Delete those that you don't import.").format(
+            found=number_format(found, force_grouping=True), limit=number_format(MAX_COLUMNS, force_grouping=True)
         ),
         code="file_columns",
     )
