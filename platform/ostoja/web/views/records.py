@@ -210,7 +210,7 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     return {
         "rows": made, "columns": shown, "empty_icon": panel.entry.surface.icon,
         "add_url": places.part_of(panel.entry, "new", {panel.link: record.pk, "next": here}) if add else "",
-        "add_label": _("New {thing}").format(thing=panel.entry.model._meta.verbose_name),
+        "add_label": _("New {thing}").format(thing=panel.entry.thing),
         "more_url": places.list_of(panel.entry, {f"f.{panel.link}": record.pk}) if filtered and len(rows) > TAB_ROWS else "",
     }
 
@@ -431,8 +431,7 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
             for one in lines:
                 one.blame(error)
             status, version = 422, _version(request)
-    thing = entry.model._meta.verbose_name
-    heading = title_of(record) if record else _("New {thing}").format(thing=thing)
+    heading = title_of(record) if record else _("New {thing}").format(thing=entry.thing)
     back = places.record_of(entry, record.pk) if record else places.list_of(entry)
     if entry.parent is not None and (parent := initial.get(entry.surface.inside)):
         back = places.record_of(entry.parent, parent)
