@@ -71,7 +71,7 @@ def _actions(actor, mine) -> list[dict]:
         if e.surface.form and may(actor, e, "add")
     ]
     made += [
-        {"label": str(capfirst(_("Import {things}").format(things=e.model._meta.verbose_name_plural))), "icon": "upload", "url": places.part_of(e, "import")}
+        {"label": str(capfirst(_("Import {things}").format(things=e.things))), "icon": "upload", "url": places.part_of(e, "import")}
         for e in mine
         if may(actor, e, "import")
     ]
