@@ -26,10 +26,10 @@ MOST_REASONS = 50
 
 
 def objects() -> Iterator[Entry]:
-    """The objects whose records have an owner."""
+    """The objects whose records have an owner whom people choose."""
     for entry in registry.entries():
         field = entry.fields.get("owner")
-        if field is not None and field.related_model is User:
+        if field is not None and field.related_model is User and "owner" in entry.surface.form_fields():
             yield entry
 
 

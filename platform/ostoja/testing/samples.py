@@ -68,7 +68,7 @@ class Samples:
         if special is not None:
             return special(self, entry)
         names = writable_fields(self.actor, entry)
-        if not names:
+        if not names or entry.surface.automatic:
             return self._written(entry)
         return gate.perform(self.actor, entry.model, "add", self._data(entry, names))
 
@@ -120,7 +120,7 @@ class Samples:
         if isinstance(field, models.DateField):
             return (now or date(2026, 3, 31)) + timedelta(days=1)
         if isinstance(field, (models.DecimalField, models.IntegerField)):
-            return (now or 0) + 1
+            return (now or 0) + 10 + next(self.numbers) if field.unique or self._alone(field) else (now or 0) + 1
         if isinstance(field, models.UUIDField):
             return uuid7()
         if isinstance(field, models.BinaryField):
@@ -128,14 +128,17 @@ class Samples:
         limit = field.max_length or 20
         return f"other {next(self.numbers)}"[-limit:]
 
+    def _alone(self, field) -> bool:
+        """Whether a value of the field may stand in one row only."""
+        return any(field.name in c.fields for c in field.model._meta.constraints if isinstance(c, models.UniqueConstraint))
+
     def _other_relation(self, field, now):
         target = field.related_model
         try:
             entry = registry.of(target)
         except KeyError:
             return None
-        found = target._default_manager.exclude(pk=now).first()
-        return (found or self.of(entry)).pk
+        return self.of(entry).pk
 
     def _data(self, entry: Entry, names) -> dict:
         number = next(self.numbers)
@@ -187,6 +190,10 @@ class Samples:
             return number % 90 + 1
         if isinstance(field, models.JSONField):
             return {}
+        if isinstance(field, models.UUIDField):
+            return uuid7()
+        if isinstance(field, models.BinaryField):
+            return b"sample"
         return f"Sample {number}"[-(field.max_length or 40) :]
 
     def _written(self, entry: Entry):
@@ -197,9 +204,12 @@ class Samples:
             if name in SYSTEM_FIELDS or field.null or field.has_default() or field.has_db_default():
                 continue
             if isinstance(field, models.ForeignKey):
-                values[name] = self._related(entry, field)
+                alone = self._alone(field)
+                values[name] = self.of(registry.of(field.related_model)) if alone else self._related(entry, field)
             elif not field.blank:
                 values[name] = self._value(field, number)
+        if not entry.model._meta.pk.has_default():
+            values["id"] = uuid7()
         with changing(self.actor, "add"):
             record = entry.model(**values)
             if "owner" in entry.fields:
