@@ -118,3 +118,40 @@ def test_the_preview_is_exactly_what_arrives(pair):
     assert seen[0][2]["name"] == "New" and "notes" not in seen[0][2]
     with tenant_context(pair.cloud):
         assert not Party.objects.filter(pk=new.pk).exists()
+
+
+def test_what_may_not_be_in_the_cloud_leaves_it_once_the_premises_have_it(lender):
+    from ostoja.hybrid import withdrawing
+    from ostoja.journal.chain import verify
+    from ostoja.kernel.errors import Refused
+    from ostoja.party.models import ContactPoint
+    from ostoja.planning.models import Activity
+
+    cloud, premises = lender.lend(), lender.lend()
+    party = fill(cloud)
+    do(cloud, party, data={"notes": "canary one"})
+    do(cloud, party, data={"notes": "canary two"})
+    point = do(cloud, ContactPoint, "add", {"party": party.pk, "type": "email", "value": "canary@example.com"})
+    do(cloud, Activity, "add", {"kind": "note", "subject": "canary call", "party": party.pk})
+    deal = do(cloud, Deal, "add", {"title": "D", "party": party.pk, "amount": "5", "notes": "canary deal"})
+    do(cloud, deal, "win")
+    pair = Pair(cloud, premises)
+    pair.load()
+    pair.talk()
+    with tenant_context(cloud):
+        withdrawing.withdraw()
+    assert "canary" not in text_of_everything(cloud)
+    assert value(premises, party, "notes") == "canary two"
+    assert value(premises, point, "value") == "canary@example.com"
+    assert value(premises, deal, "notes") == "canary deal"
+    assert verify(cloud)
+    pair.talk()
+    assert differing(pair) == []
+    assert value(premises, party, "notes") == "canary two"
+    with pytest.raises(Refused):
+        do(cloud, party, data={"notes": "canary three"})
+    do(cloud, party, data={"city": "Gdynia"})
+    do(premises, party, data={"notes": "canary four", "name": "Acme Two"})
+    pair.talk()
+    assert (value(premises, party, "city"), value(cloud, party, "name")) == ("Gdynia", "Acme Two")
+    assert "canary" not in text_of_everything(cloud)

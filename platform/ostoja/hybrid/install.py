@@ -57,19 +57,11 @@ CREATE OR REPLACE FUNCTION "hybrid_death"(what text, key uuid, me smallint) RETU
 $death$
 """
 
-# The history of a record that was called back: its old values go, and the chain is laid anew over what is left. Only for a
-# record that is not here any more, so that it hides nothing of what is.
-FORGET = """
-CREATE OR REPLACE FUNCTION "journal_forget"(key uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT AS $forget$
+CHAIN_ANEW = """
+CREATE OR REPLACE FUNCTION "journal_chain_anew"(first bigint) RETURNS void LANGUAGE plpgsql AS $anew$
 DECLARE
-  first bigint; chain bytea; row record;
+  chain bytea; row record;
 BEGIN
-  IF NOT EXISTS (SELECT FROM hybrid_clock WHERE id = key) THEN RETURN; END IF;
-  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
-  SELECT min(c.seq) INTO first FROM journal_change c WHERE c.record = key AND c.old IS NOT NULL AND c.seq IS NOT NULL;
-  UPDATE journal_change c SET old = NULL WHERE c.record = key AND c.old IS NOT NULL;
-  IF first IS NULL THEN RETURN; END IF;
   SELECT coalesce((SELECT c.digest FROM journal_change c WHERE c.seq = first - 1), ''::bytea) INTO chain;
   FOR row IN SELECT c.* FROM journal_change c WHERE c.seq >= first ORDER BY c.seq LOOP
     chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
@@ -78,6 +70,23 @@ BEGIN
   END LOOP;
   UPDATE public.tenancy_journalanchor a SET digest = encode(c.digest, 'hex') FROM journal_change c, public.tenancy_tenant t
   WHERE t.schema_name = current_schema() AND a.tenant_id = t.id AND a.seq = c.seq AND c.seq >= first;
+END $anew$
+"""
+
+# The history of a record that was called back: its old values go, and the chain is laid anew over what is left. Only for a
+# record that is not here any more, so that it hides nothing of what is.
+FORGET = """
+CREATE OR REPLACE FUNCTION "journal_forget"(key uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT AS $forget$
+DECLARE
+  first bigint;
+BEGIN
+  IF NOT EXISTS (SELECT FROM hybrid_clock WHERE id = key) THEN RETURN; END IF;
+  PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
+  SELECT min(c.seq) INTO first FROM journal_change c WHERE c.record = key AND c.old IS NOT NULL AND c.seq IS NOT NULL;
+  UPDATE journal_change c SET old = NULL WHERE c.record = key AND c.old IS NOT NULL;
+  IF first IS NULL THEN RETURN; END IF;
+  PERFORM journal_chain_anew(first);
 END $forget$
 """
 
@@ -134,8 +143,9 @@ def view_of(table: Table, ceiling: int = CLOUD_CEILING) -> str:
     return f"{'egress' if ceiling == CLOUD_CEILING else 'whole'}_{table.name}"
 
 
-def capture_sql(table: Table, me: int, *, in_cloud: bool) -> list[str]:
-    """The trigger that keeps the clocks of one table. In the cloud, what belongs to the premises is refused besides."""
+def capture_sql(table: Table, me: int, *, in_cloud: bool, closed: bool = False) -> list[str]:
+    """The trigger that keeps the clocks of one table. In the cloud, what belongs to the premises is refused besides;
+    ``closed``: and so is any value that may not be there, whoever brings it."""
     name = capture_name(table)
     tests = "\n".join(
         f'    IF NEW."{c.column}" IS DISTINCT FROM OLD."{c.column}" THEN changed := changed || \'{c.field}\'::text; END IF;'
@@ -147,6 +157,12 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool) -> list[str]:
             "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
             "      MESSAGE = 'This is kept on the premises: change it there.';\n  END IF;\n"
+        )
+    if closed and (wrong := _closed_sql(table)):
+        owned += (
+            f"  IF TG_OP <> 'DELETE' THEN IF {wrong} THEN\n"
+            "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_closed', TABLE = TG_TABLE_NAME,\n"
+            "      MESSAGE = 'This is held on the premises: enter it there.';\n  END IF; END IF;\n"
         )
     inherit = ""
     if table.parent_column and not in_cloud:
@@ -179,6 +195,25 @@ END $capture$""",
         f"SELECT t.id, '{table.label}', 1, v.hlc, {me}, '{{}}', v.hlc, '{{}}', false FROM \"{table.name}\" t, "
         f"LATERAL (SELECT (extract(epoch FROM t.updated_at) * 1000)::bigint << 16 AS hlc) v ON CONFLICT (id) DO NOTHING",
     ]
+
+
+def closed_columns(table: Table) -> dict[str, str]:
+    """The columns of a table that the cloud may not hold, with what stands in them there, as SQL."""
+    out = {}
+    for name, column in table.columns.items():
+        if name not in table.open(CLOUD_CEILING):
+            text = "NULL" if column.null else "'" + (column.default or "").replace("'", "''") + "'"
+            out[column.column] = f"{text}::{column.type}"
+    return out
+
+
+def _closed_sql(table: Table) -> str:
+    """The condition on NEW under which a row holds what the cloud may not hold; empty when there is nothing such."""
+    if not table.holdable(1):
+        return ""
+    if not table.holdable(CLOUD_CEILING):
+        return "TG_OP = 'INSERT'"
+    return " OR ".join(f'NEW."{c}" IS DISTINCT FROM {value}' for c, value in closed_columns(table).items())
 
 
 def view_sql(table: Table, ceiling: int, alias_key: str) -> str:
@@ -215,10 +250,11 @@ def _reference_sql(column: Column, ceiling: int, alias_key: str) -> str:
     return said
 
 
-def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool) -> None:
+def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, closed: bool = False) -> None:
     """Make the tenant's schema hybrid, or bring it to another manifest; may be run again. Runs as the owner of schemas.
 
-    A site in the cloud gets only the role for other premises: all that it has may go there.
+    A site in the cloud gets only the role for other premises: all that it has may go there. ``closed``: it takes no value
+    any more that may not be there.
     """
     schema = tenant.schema_name
     app = settings.DATABASES["default"]["USER"]
@@ -234,13 +270,14 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool) -> None:
             cursor.execute(f'DROP VIEW "{view}"')
         cursor.execute(STAMP)
         cursor.execute(DEATH)
+        cursor.execute(CHAIN_ANEW)
         cursor.execute(FORGET)
         cursor.execute(PUT_BACK)
         if in_cloud:
             cursor.execute(TAKE_AWAY)
             cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_take_away" TO "r_{schema}"')
         for table in tables:
-            for statement in capture_sql(table, me, in_cloud=in_cloud):
+            for statement in capture_sql(table, me, in_cloud=in_cloud, closed=closed):
                 cursor.execute(statement)
         for ceiling in ceilings:
             role, prefix = egress_role(schema, ceiling), "egress" if ceiling == CLOUD_CEILING else "whole"

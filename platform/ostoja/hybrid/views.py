@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ostoja.journal.context import changing
 from ostoja.kernel.errors import NotAllowed, OstojaError
 
-from . import enrolment, keys, verifying
+from . import enrolment, keys, verifying, withdrawing
 from .exchange import Exchange, Message
 from .models import Link
 from .sites import actor_of
@@ -118,6 +118,8 @@ def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:
         return line.outgoing(silent=True)
     if message.wants_load:
         return line.outgoing(load=True, load_after=message.load)
+    if not line.progress.loaded and not line.waiting():
+        withdrawing.begin(line.link)
     if WAITERS.acquire(blocking=False):
         try:
             until = time.monotonic() + LONGEST_WAIT
