@@ -130,3 +130,10 @@ def test_search_finds_by_the_customers_name(api, there):
         "Rails",
     ]
     assert [d["title"] for d in items(api.get(at("deals", party__name__contains="ACME")))] == ["Rails"]
+
+
+def test_history_keeps_amounts_to_the_penny(api, there):
+    made = api.post(at("deals"), {"title": "Steel", "amount": "9999999999999999.99", "currency": "PLN"}).json()
+    api.patch(at("deals", made["id"]), {"amount": "0.10"})
+    event = items(api.get(at("deals", made["id"], "history")))[0]
+    assert {"field": "amount", "before": "9999999999999999.99", "after": "0.10"} in event["fields"]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.record import Thing
+
+
+class Exactly(json.JSONDecoder):
+    """Reads the columns of a row as they were: an amount is a Decimal, to the penny; what stands inside a JSON column stays JSON."""
+
+    def decode(self, text, *args):
+        """The columns by name."""
+        row = super().decode(text, *args)
+        if not isinstance(row, dict):
+            return row
+        exact = json.loads(text, parse_float=Decimal)
+        return row | {name: value for name, value in exact.items() if isinstance(value, Decimal)}
 
 
 class Change(Thing):
@@ -25,7 +40,7 @@ class Change(Thing):
     record = models.UUIDField()
     op = models.CharField(max_length=1)
     fields = ArrayField(models.TextField(), default=list)
-    old = models.JSONField(null=True)
+    old = models.JSONField(null=True, decoder=Exactly)
     hlc = models.BigIntegerField()
     origin = models.SmallIntegerField(db_default=0)
     actor = models.CharField(max_length=80)
