@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
@@ -26,12 +26,15 @@ def is_htmx(request: HttpRequest) -> bool:
 
 
 def inside(view: View) -> View:
-    """A view for signed-in people; every refusal becomes a page (or, for htmx, a sentence in a header)."""
+    """A view for signed-in people; every refusal becomes a page (or, for htmx, a sentence in a header).
+
+    A program's token is nobody here: what it was narrowed to is kept at the API, and only people manage what is theirs.
+    """
 
     @wraps(view)
     def answer(request: HttpRequest, *args, **kwargs) -> HttpResponse:
         try:
-            if request.actor is None or request.actor.user is None:
+            if request.actor is None or request.actor.user is None or request.bearer:
                 raise SignInNeeded(_("Sign in first."))
             return view(request, *args, **kwargs)
         except OstojaError as error:
@@ -58,7 +61,9 @@ def refused(request: HttpRequest, error: OstojaError) -> HttpResponse:
     if isinstance(error, SignInNeeded):
         if is_htmx(request):
             return HttpResponse(status=401)
-        back = request.get_full_path() if request.method == "GET" else ""
+        came_from = urlsplit(request.headers.get("Referer", ""))
+        is_page = request.method == "GET" or (came_from.netloc == request.get_host() and came_from.path == request.path)
+        back = request.get_full_path() if is_page else ""
         return HttpResponseRedirect(places.with_query("/sign-in", {"next": "" if back == "/" else back}))
     if is_htmx(request) or "Ostoja-Board" in request.headers:
         return sentence(error.message, error.status)

@@ -28,6 +28,9 @@ from ostoja.hybrid.core.wire import (
 )
 
 
+REFUSED = "A rule of the database says no."
+
+
 @dataclass
 class Tx:
     """An open transaction: what it will write, which entries it captured, and which rows it holds."""
@@ -52,7 +55,6 @@ class LinkState:
     sent: int = 0
     ships: dict = field(default_factory=dict)
     replies: list = field(default_factory=list)
-    refused: list = field(default_factory=list)
     knew: int = 0
 
 
@@ -236,7 +238,7 @@ class Node:
         ops = list(state.replies)
         if not self.link(peer).up:
             ops += purge.due(state.ships, self.things, state.ceiling, self.site.floor)
-        return ops + [Want(p.key) for p in self.parked if p.reason == "the record is not here"]
+        return ops + [Want(p.key) for p in self.parked if p.reason == applying.ABSENT and p.peer == peer]
 
     def _sealed(self, envelope: Envelope) -> tuple[Envelope, bytes]:
         return envelope, encode(envelope)
@@ -266,7 +268,7 @@ class Node:
         link = self.link(envelope.sender)
         held = self.held(envelope, state, link)
         outcome = applying.apply(envelope, held, state.inbound, self.site, link, self.stamp_clock(now_ms))
-        refused = {k: "refused by a rule" for k, t in outcome.things.items() if k in self.poison and isinstance(t, Row)}
+        refused = {k: REFUSED for k, t in outcome.things.items() if k in self.poison and isinstance(t, Row)}
         if refused:
             held.refused = refused
             outcome = applying.apply(envelope, held, state.inbound, self.site, link, self.stamp_clock(now_ms))
@@ -274,14 +276,24 @@ class Node:
         return outcome.verdict
 
     def held(self, envelope: Envelope, state: LinkState, link: LinkTerms) -> applying.Held:
-        expired = graves.expired(state.knew, self.collected_to) and envelope.seq_from <= envelope.resync_to
+        resync = envelope.seq_from <= envelope.resync_to and state.inbound.epoch != 0
+        expired = graves.expired(state.knew, self.collected_to) and resync
         return applying.Held(
             self.things,
             self.stashes,
             state.ships,
             self.pending(state.peer) if envelope.ops else {},
-            expired=expired and state.inbound.epoch != 0,
+            self.parked_of(state.peer),
+            recovering=self.restored and resync,
+            expired=expired,
         )
+
+    def parked_of(self, peer: int) -> dict[Key, list[applying.Parked]]:
+        found: dict[Key, list[applying.Parked]] = {}
+        for parked in self.parked:
+            if parked.peer == peer:
+                found.setdefault(parked.key, []).append(parked)
+        return found
 
     def resync(self, state: LinkState, greeting: epochs.Greeting) -> None:
         self.number_outbox()
@@ -323,9 +335,8 @@ class Node:
                 else:
                     store[key] = value
         state.ships |= outcome.ships
-        self.parked = [p for p in self.parked if p.key not in outcome.unparked]
+        self.parked = [p for p in self.parked if p not in outcome.unparked]
         self.parked += [p for p in outcome.parked if p not in self.parked]
-        state.refused = [p for p in (*state.refused, *outcome.parked) if p in self.parked and "rule" in p.reason]
         self.conflicts += outcome.conflicts
         if outcome.purged:
             self.conflicts = [c for c in self.conflicts if c.key not in outcome.purged]
@@ -343,11 +354,10 @@ class Node:
     def retry(self, now_ms: int) -> None:
         """The reason why the database refused is gone."""
         for peer, state in self.links.items():
-            mine = [p for p in state.refused if p.key not in self.poison]
+            mine = [p for p in self.parked if p.peer == peer and p.reason == REFUSED and p.key not in self.poison]
             if mine:
                 self.parked = [p for p in self.parked if p not in mine]
-                state.refused = [p for p in state.refused if p not in mine]
-                held = applying.Held(self.things, self.stashes, state.ships, self.pending(peer))
+                held = applying.Held(self.things, self.stashes, state.ships, self.pending(peer), self.parked_of(peer))
                 link = self.link(peer)
                 self.commit(applying.retry(mine, held, state.inbound, self.site, link, self.stamp_clock(now_ms)), state)
 
@@ -399,7 +409,7 @@ class Node:
             n: copy.copy(s) for n, s in self.links.items()
         }
         for state in clone.links.values():
-            state.ships, state.replies, state.refused = dict(state.ships), [], list(state.refused)
+            state.ships, state.replies = dict(state.ships), []
         clone.poison = set(self.poison)
         return clone
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ostoja.hybrid.core import epochs, equality
+from ostoja.hybrid.core.apply import LINGERING
 from ostoja.hybrid.core.merge import path
 from ostoja.hybrid.core.sequence import Verdict
 from ostoja.hybrid.core.terms import LOCAL, OPEN, Authority, FieldTerms, Manifest, Merge, Mode, ModelTerms, Unique
@@ -525,7 +526,7 @@ class World:
             if node.retired or node.manifest is not self.nodes[P].manifest:
                 found.append((n, "retired" if node.retired else "manifest"))
             found += [(n, "stash", k) for k in node.stashes]
-            found += [(n, "parked", p.key) for p in node.parked if "absence" not in p.reason]
+            found += [(n, "parked", p.key) for p in node.parked if p.reason != LINGERING]
             for peer, state in node.links.items():
                 if state.outbound.acked < node.seq or not state.inbound.whole:
                     found.append((n, peer, state.outbound.acked, node.seq))
@@ -544,8 +545,10 @@ class World:
         stash = node.stashes.get(w.key)
         if stash is not None and w.field in stash.cells and stash.cells[w.field].stamp >= w.stamp:
             return True
-        if any(p.key == w.key for p in node.parked):
-            return True
+        for parked in node.parked:
+            cells = getattr(parked.op, "cells", {})
+            if parked.key == w.key and w.field in cells and cells[w.field].stamp >= w.stamp:
+                return True
         return any(c.key == w.key and c.lost is not None and c.lost.stamp == w.stamp for c in node.conflicts)
 
     @staticmethod
@@ -579,7 +582,10 @@ class World:
             differ = {k: (ours.get(k), theirs.get(k)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
             hold(not differ, "I1", f"premises and {peer} differ: {differ}")
             self._roots(peer, state.ceiling, link.manifest, parked)
+        lingering = {p.key for node in self.nodes.values() for p in node.parked if p.reason == LINGERING}
         for w in self.ledger:
+            if w.key in lingering:
+                continue  # shown to people
             if w.key not in premises.things and any(d.key == w.key for d in self.deaths):
                 continue
             hold(self.accounted(premises, w), "I2", f"{w} is lost: {premises.things.get(w.key)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import hlc, labels
@@ -33,13 +33,33 @@ from .wire import (
 )
 
 
+ABSENT = "The record is not here."
+LINGERING = "The site was away longer than deaths are remembered, and this record is unknown."
+
+
+@dataclass(frozen=True)
+class Parked:
+    """An operation of ``peer`` that could not be applied: kept, counted, shown; it blocks nothing but the grave of its key.
+
+    ``reason`` is ABSENT (its record is asked for), LINGERING (people decide) or the sentence of the rule that refused.
+    """
+
+    key: Key
+    op: Op
+    reason: str
+    peer: int
+
+
 @dataclass
 class Held:
     """What the store holds of the keys that an envelope names (and of the records they are parts of).
 
     ``pending``: fields changed here that this peer has not acknowledged (``*``: all of the record).
+    ``parked``: the operations of this peer that are parked for these keys.
     ``refused``: keys that the database did not let be written, with its sentence. The store finds out by trying: it rolls
     back, adds the key and applies again; the operation is then parked and the rest goes on.
+    ``recovering``: this site was restored, and this envelope is part of the peer's resync: what this site itself wrote as
+    the authority, and forgot, comes back from the copies of others.
     ``expired``: the peer was away longer than graves are kept, and this envelope is part of its resync; what we do not
     know is parked, not merged.
     """
@@ -48,17 +68,10 @@ class Held:
     stashes: Mapping[Key, Stash] = field(default_factory=dict)
     ships: Mapping[Key, Ship] = field(default_factory=dict)
     pending: Mapping[Key, frozenset[str]] = field(default_factory=dict)
+    parked: Mapping[Key, Sequence[Parked]] = field(default_factory=dict)
     refused: Mapping[Key, str] = field(default_factory=dict)
+    recovering: bool = False
     expired: bool = False
-
-
-@dataclass(frozen=True)
-class Parked:
-    """An operation that could not be applied: kept, counted, shown; it blocks nothing but the grave of its key."""
-
-    key: Key
-    op: Op
-    reason: str
 
 
 @dataclass
@@ -66,7 +79,7 @@ class Outcome:
     """Everything that the transaction writes. With another verdict than APPLY or EMPTY all of it is empty.
 
     ``things`` and ``stashes`` map to None what goes. ``purged``: delete history, conflicts, parked operations, search
-    entries, caches and files of these too. ``unparked``: parked operations of these keys are settled. ``entries`` go to
+    entries, caches and files of these too. ``unparked`` are the parked operations that are settled now. ``entries`` go to
     the outbox without id, transaction and number. ``replies`` go back in the control lane.
     """
 
@@ -77,7 +90,7 @@ class Outcome:
     ships: dict[Key, Ship] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
-    unparked: set[Key] = field(default_factory=set)
+    unparked: list[Parked] = field(default_factory=list)
     purged: list[Key] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     replies: list[Op] = field(default_factory=list)
@@ -107,12 +120,12 @@ def apply(envelope: Envelope, held: Held, inbound: Inbound, site: Site, link: Li
 
 
 def retry(parked: Iterable[Parked], held: Held, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
-    """Try parked operations again, after an upgrade or a person removed the reason. What still does not fit stays parked."""
+    """Try parked operations again, after an upgrade or a person removed the reason; those that do not fit are parked again.
+
+    The store takes them out of the parked ones first.
+    """
     run = _Application(held, site, link, now_ms, Outcome(Verdict.APPLY, inbound))
-    again = [p for p in parked if p.key.model in link.manifest.models]
-    outcome = run.run([p.op for p in again])
-    outcome.unparked |= {p.key for p in again} - {p.key for p in outcome.parked}
-    return outcome
+    return run.run([op for p in parked if (op := run.still_allowed(p.op)) is not None])
 
 
 def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:
@@ -184,17 +197,18 @@ class _Application:
     def _content(self, op: Fields | Snap | Delete) -> None:
         key, before = op.key, self.things.get(op.key)
         if key in self.held.refused:
-            self.out.parked.append(Parked(key, op, self.held.refused[key]))
+            self.out.parked.append(Parked(key, op, self.held.refused[key], self.link.peer))
             self._note_ship(op)
             return
         if before is None and self.held.expired and not isinstance(op, Delete):
-            self.out.parked.append(Parked(key, op, "unknown after a long absence"))
+            self.out.parked.append(Parked(key, op, LINGERING, self.link.peer))
             return
         terms = self.link.manifest.models[key.model]
-        merged = merge(before, op, terms, self.site, self.link, self.now_ms, self.held.pending.get(key, frozenset()))
+        owed = self.held.pending.get(key, frozenset())
+        merged = merge(before, op, terms, self.site, self.link, self.now_ms, owed, self.held.recovering)
         self.out.conflicts += merged.conflicts
         if merged.unknown:
-            self.out.parked.append(Parked(key, op, "the record is not here"))
+            self.out.parked.append(Parked(key, op, ABSENT, self.link.peer))
             self.out.replies.append(Want(key))
             return
         if merged.thing is not before:
@@ -207,11 +221,28 @@ class _Application:
         if merged.op:
             self._enter(key, merged.op, merged.changed, origin=self.link.peer)
         if not isinstance(op, Fields):
-            self.out.unparked.add(key)
+            self._settle(key)
         self._note_ship(op)
         unaware = self.site.owner and merged.thing is not None and self._unaware(op, merged.thing)
         if merged.again or unaware:
             self._again(key)
+
+    def _settle(self, key: Key) -> None:
+        """The record is here (or dead) now: what waited for it joins it."""
+        for parked in self.held.parked.get(key, ()):
+            if parked.reason != LINGERING and parked not in self.out.unparked:
+                self.out.unparked.append(parked)
+                if (op := self.still_allowed(parked.op)) is not None:
+                    self._content(op)
+
+    def still_allowed(self, op):
+        """A parked operation without the fields that were closed while it waited."""
+        terms = self.link.manifest.models.get(op.key.model)
+        if terms is None or isinstance(op, Delete):
+            return op if terms is not None else None
+        allowed = terms.open_at(self.link.ceiling) if self.link.up else terms.fields.keys()
+        cells = {n: c for n, c in op.cells.items() if n in allowed}
+        return op._replace(cells=cells) if cells else None
 
     def _unaware(self, op, thing: Thing) -> bool:
         """The peer did not know our latest label of the record when it wrote: tell it what the record is now."""
@@ -275,7 +306,9 @@ class _Application:
                 self._put(key, marker)
                 self.out.purged.append(key)
                 self._enter(key, "L", origin=self.link.peer)
-        self.out.unparked.add(key)
+        for parked in self.held.parked.get(key, ()):
+            if not isinstance(parked.op, Delete) and parked.op.label_ver <= op.label_ver:
+                self.out.unparked.append(parked)
         ship = self._ship(key)
         if ship is not None and ship.held:
             self.out.ships[key] = Ship(False, op.label_ver)

@@ -103,13 +103,17 @@ def merge(
     link: LinkTerms,
     now_ms: int,
     pending: frozenset[str] = frozenset(),
+    recovering: bool = False,
 ) -> Merged:
-    """Bring an operation of a peer into a record. ``pending``: fields changed here that the peer has not acknowledged."""
-    if not may_write(terms, link):
+    """Bring an operation of a peer into a record. ``pending``: fields changed here that the peer has not acknowledged.
+
+    ``recovering``: this site was restored, and takes back its own words from the peer.
+    """
+    if not may_write(terms, link) and not (recovering and _own_words(op, site)):
         return _refused(thing, op)
     if isinstance(op, Delete):
         return _deleted(thing, op, terms, pending)
-    decided = terms.authority != Authority.SHARED
+    decided = terms.authority in link.leads_to
     if decided and isinstance(op, Snap) and isinstance(thing, Marker) and not thing.withheld:
         thing = None
     if thing is None or isinstance(thing, Marker):
@@ -138,6 +142,11 @@ def _refused(thing, op) -> Merged:
         return Merged(thing, conflicts=conflicts, again=bool(conflicts))
     dead = Marker(op.cl + op.cl % 2, label_ver=op.label_ver, stamp=_newest(op))
     return Merged(dead, "D", conflicts=conflicts, again=True)
+
+
+def _own_words(op, site: Site) -> bool:
+    stamps = [op.stamp] if isinstance(op, Delete) else [c.stamp for c in op.cells.values()]
+    return all(stamp.site == site.number for stamp in stamps)
 
 
 def _newest(op):

@@ -190,7 +190,7 @@ def language(request: HttpRequest) -> HttpResponse:
     if wanted not in dict(settings.LANGUAGES) or not check_for_language(wanted):
         return response
     actor = getattr(request, "actor", None)
-    if actor is not None and actor.user is not None:
+    if actor is not None and actor.user is not None and not request.bearer:
         with changing(actor, "change"):
             actor.user.language = wanted
             actor.user.save(update_fields=["language", "updated_at"])

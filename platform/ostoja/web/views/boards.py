@@ -11,7 +11,7 @@ from babel.dates import format_date
 from django.db import models
 from django.db.models import Count, F, Q, Sum, Window
 from django.db.models.functions import RowNumber, TruncDate
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -27,7 +27,7 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
-from .. import display, forms, places
+from .. import display, forms, places, plain
 from ..columns import (
     column,
     currency_of,
@@ -98,8 +98,11 @@ def board(request: HttpRequest, entry: Entry) -> HttpResponse:
     if declared is None or not may_see(request.actor, entry, declared.field):
         raise NotFound(_("There is no board here."))
     request.place = places.list_of(entry)
-    listing = Listing(request.actor, entry, request.GET, extra=declared.within)
     chooser, choice, options, within, only = chooser_of(entry), None, [], None, Q()
+    moved, strange = plain.elsewhere(request, entry, own=[chooser.name] if chooser is not None else [])
+    if moved:
+        return HttpResponseRedirect(moved)
+    listing = Listing(request.actor, entry, request.GET, extra=declared.within)
     if chooser is not None:
         options, choice = _chosen(request, chooser)
         within = {chooser.name: choice}
@@ -124,13 +127,13 @@ def board(request: HttpRequest, entry: Entry) -> HttpResponse:
         "object": about(request.actor, entry, "board"),
         "lanes": shown,
         "total": ngettext("{n} {thing}", "{n} {things}", count).format(
-            n=display.number(count), thing=entry.model._meta.verbose_name, things=entry.model._meta.verbose_name_plural
+            n=display.number(count), thing=entry.thing, things=entry.things
         ),
         "chooser": {
             "label": capfirst(chooser.verbose_name), "param": chooser.name,
             "options": [(str(r.pk), title_of(r), r is choice) for r in options],
         } if chooser is not None and len(options) > 1 else None,
-        "chips": chips(request, listing),
+        "chips": chips(request, listing), "strange": strange,
         "empty_heading": _("No lanes yet"),
         "empty_words": _("Somebody who looks after the settings can add the stages that make up this board."),
     })
@@ -292,6 +295,9 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
     start = first - dt.timedelta(days=first.weekday())
     last = first.replace(day=months.monthrange(first.year, first.month)[1])
     end = last + dt.timedelta(days=6 - last.weekday())
+    moved, strange = plain.elsewhere(request, entry)
+    if moved:
+        return HttpResponseRedirect(moved)
     listing = Listing(request.actor, entry, request.GET)
     events = _events(request.actor, entry, listing.rows(), start, end)
     days = []
@@ -306,7 +312,7 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
         })
     before, after = first - dt.timedelta(days=1), last + dt.timedelta(days=1)
     return render(request, "ostoja/records/calendar.html", {
-        "object": about(request.actor, entry, "calendar"), "days": days,
+        "object": about(request.actor, entry, "calendar"), "days": days, "chips": chips(request, listing), "strange": strange,
         "month": format_date(first, "LLLL y", locale=display.locale()),
         "weekdays": [format_date(start + dt.timedelta(days=i), "EEE", locale=display.locale()) for i in range(7)],
         "previous_url": changed_query(request, month=before.strftime("%Y-%m")),

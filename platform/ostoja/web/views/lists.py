@@ -13,14 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import SavedView, User
-from ostoja.access.policy import may, visible, writable_fields
+from ostoja.access.policy import may, visible, visible_fields, writable_fields
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
-from .. import display, forms, places, says
+from .. import display, forms, places, plain, says
 from ..columns import Column, columns, entry_of, label_of, row_of, title_field, title_of
-from ..inside import inside, is_htmx, of_object
+from ..inside import inside, is_htmx, must, of_object
 from ..reading import NONE, PAGE, Filter, Listing, search
 from ..widgets import RelationPicker
 
@@ -51,7 +51,7 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
         ]
     return {
         "entry": entry, "plural": label_of(entry), "singular": str(name), "icon": entry.surface.icon, "url": places.list_of(entry),
-        "add_url": places.part_of(entry, "new") if add else "", "add_label": _("New {thing}").format(thing=name),
+        "add_url": places.part_of(entry, "new") if add else "", "add_label": _("New {thing}").format(thing=entry.thing),
         "import_url": places.part_of(entry, "import") if may_import else "", "modes": modes, "more": more,
     }
 
@@ -75,6 +75,9 @@ def changed_query(request: HttpRequest, **changes) -> str:
 def show(request: HttpRequest, entry: Entry) -> HttpResponse:
     """The list."""
     request.place = places.list_of(entry)
+    moved, strange = plain.elsewhere(request, entry)
+    if moved:
+        return HttpResponseRedirect(moved)
     listing = Listing(request.actor, entry, request.GET)
     shown = _with_sorting(request, listing, columns(request.actor, entry))
     page = listing.page(shown)
@@ -92,6 +95,7 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
         "has_filters": bool(listing.filters),
         "filters_url": places.with_query(places.part_of(entry, "filters"), _pairs(request)),
         "chips": chips(request, listing),
+        "strange": strange,
         "kept": [(k, v) for k, v in _pairs(request) if k not in ("q", "after", "before", "n")],
         "views": views(request, entry),
         "save_view_url": places.with_query(places.part_of(entry, "views/new"), [(k, v) for k, v in _pairs(request) if k not in ("after", "before", "n")]),
@@ -108,7 +112,7 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
 
 
 def _pairs(request: HttpRequest) -> list[tuple[str, str]]:
-    return [(name, value) for name, values in request.GET.lists() for value in values]
+    return plain.pairs_of(request.GET)
 
 
 def _paged(request: HttpRequest, side: str, cursor: str, start: int) -> str:
@@ -151,9 +155,14 @@ def chips(request: HttpRequest, listing: Listing) -> list[dict]:
 
 
 def views(request: HttpRequest, entry: Entry) -> list[dict]:
-    """All, and the saved views: one's own and those that are shared. One query."""
+    """All, the surface's own views, and the saved ones: one's own and those that are shared. One query."""
     now = sorted((k, v) for k, v in _pairs(request) if k not in ("after", "before", "n"))
-    made = [{"label": _("All {things}").format(things=entry.model._meta.verbose_name_plural), "url": places.list_of(entry), "current": not now}]
+    every = _("All") if entry.surface.views else _("All {things}").format(things=entry.things)
+    made = [{"label": every, "url": places.list_of(entry), "current": not now}]
+    for label, asked in entry.surface.views:
+        pairs, strange = plain.translated(request.actor, entry, asked.items())
+        if not strange:  # somebody may not see a field of it
+            made.append({"label": label, "url": places.list_of(entry, pairs), "current": now == sorted(pairs)})
     rows = SavedView.objects.filter(object=entry.label).select_related(None)
     for view in rows.filter(user_id=request.actor.user_id) | rows.filter(shared=True):
         pairs = [(str(k), str(v)) for k, v in view.query.get("pairs", [])] if isinstance(view.query, dict) else []
@@ -235,8 +244,9 @@ def options(request: HttpRequest, entry: Entry) -> HttpResponse:
         rows = search(request.actor, entry, rows, words)
     if "is_active" in entry.fields:
         rows = rows.filter(is_active=True)
+    seen = visible_fields(request.actor, entry)
     for name in request.GET:  # narrowed by another field of the form, e.g. the stages of one pipeline
-        if name in entry.fields and (key := parse_uuid(request.GET[name])):
+        if name in seen and entry.fields[name].is_relation and (key := parse_uuid(request.GET[name])):
             rows = rows.filter(**{entry.fields[name].attname: key})
     found = rows.order_by(title_field(entry), "pk")[:8]
     made = [{"id": r.pk, "label": title_of(r), "sub": subtitle(request.actor, entry, r)} for r in found]
@@ -271,7 +281,10 @@ def _chosen(request: HttpRequest, entry: Entry) -> list:
         raise Refused(_("Select some {things} first.").format(things=entry.model._meta.verbose_name_plural))
     if len(ids) > MOST_AT_ONCE:
         raise Refused(_("At most {number} records can be changed at once.").format(number=MOST_AT_ONCE))
-    return list(visible(request.actor, entry.model).filter(pk__in=ids))
+    found = list(visible(request.actor, entry.model).filter(pk__in=ids))
+    if not found:
+        raise NotFound(_("There are no such {things}, or you may not see them.").format(things=entry.things))
+    return found
 
 
 def perform_on_all(request: HttpRequest, entry: Entry, verb: str, data: dict | None = None) -> HttpResponse:
@@ -320,6 +333,9 @@ def do_on_all(request: HttpRequest, entry: Entry, verb: str) -> HttpResponse:
 @of_object
 def assign(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Give the selected records another owner."""
+    if "owner" not in writable_fields(request.actor, entry):
+        raise NotFound(_("There is no such action."))
+    must(entry, request.actor, "change")
     chosen = _chosen(request, entry)
     form = forms.plain_form(request.actor, entry, ("owner",))
     if request.method == "GET":
@@ -332,7 +348,7 @@ def assign(request: HttpRequest, entry: Entry) -> HttpResponse:
 
 def _dialog(request: HttpRequest, entry: Entry, form, title, chosen: list, action: str, icon: str) -> HttpResponse:
     said = ngettext("{n} {thing} is selected.", "{n} {things} are selected.", len(chosen)).format(
-        n=len(chosen), thing=entry.model._meta.verbose_name, things=entry.model._meta.verbose_name_plural
+        n=len(chosen), thing=entry.thing, things=entry.things
     )
     return render(request, "ostoja/records/verb_dialog.html", {
         "form": form, "title": title, "words": said, "submit": title, "action": action, "ids": [r.pk for r in chosen], "icon_name": icon,

@@ -40,6 +40,25 @@ on("submit", "form", (form) => {
 addEventListener("beforeunload", (event) => {
   if ($("form[data-guard][data-dirty]")) event.preventDefault();
 });
+/* a session that ended meanwhile costs a sign-in, not what was typed: kept in this tab until the page behind the form opens */
+const KEPT = "ostoja-kept";
+on("submit", "form[data-guard][data-keep]", (form) => {
+  const pairs = [...new FormData(form)].filter(([name, value]) => typeof value === "string" && name !== "csrfmiddlewaretoken");
+  sessionStorage.setItem(KEPT, JSON.stringify({ path: location.pathname, pairs }));
+});
+const kept = JSON.parse(sessionStorage.getItem(KEPT) || "null");
+const signingIn = location.pathname === "/sign-in";
+if (kept && !signingIn) sessionStorage.removeItem(KEPT);
+each("form[data-guard][data-keep]", (form) => {
+  if (kept?.path !== location.pathname || !document.referrer.includes("/sign-in")) return;
+  for (const [name, value] of kept.pairs) {
+    const field = form.elements.namedItem(name);
+    if (!(field instanceof HTMLElement) || field.type === "hidden") continue;
+    if (field.type === "checkbox") field.checked = true;
+    else field.value = value;
+  }
+  form.dataset.dirty = "";
+});
 on("keydown", "form[data-guard]", (form, event) => {
   if ((event.ctrlKey || event.metaKey) && event.key === "Enter") form.requestSubmit();
 });
