@@ -210,7 +210,7 @@ def _wait(port: int, process: subprocess.Popen, log: Path) -> None:
     until = time.monotonic() + 180
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise SystemExit(f"ostoja up ended: {log.read_text()[-2000:]}")
+            raise SystemExit(f"ostoja up ended with {process.returncode}: {log.read_text()[-2000:]}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
                 if answer.status == 200:
