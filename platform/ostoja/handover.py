@@ -73,7 +73,9 @@ def run(run: Run) -> None:
                     if reason is None:
                         moved += 1
                     elif len(kept) < MOST_REASONS:
-                        kept.append({"object": entry.label, "id": str(record.pk), "label": str(record)[:200], "why": reason})
+                        kept.append(
+                            {"object": entry.label, "id": str(record.pk), "label": str(record)[:200], "why": reason}
+                        )
                 done += len(rows)
                 after[entry.label] = str(rows[-1].pk)
                 cursor = {"done": done, "moved": moved, "kept": kept, "after": after}

@@ -57,7 +57,15 @@ def test_a_letter_is_sent_after_the_commit_by_a_job_and_forgets_its_link(tenant,
 
 
 @pytest.mark.parametrize(
-    "to", ["", "nobody", "a@example.com\nBcc: b@example.com", "a@example.com, b@example.com", "a@example.com\r\nX: y", "A <a@b.pl>"]
+    "to",
+    [
+        "",
+        "nobody",
+        "a@example.com\nBcc: b@example.com",
+        "a@example.com, b@example.com",
+        "a@example.com\r\nX: y",
+        "A <a@b.pl>",
+    ],
 )
 def test_A11_an_address_with_anything_more_is_refused(tenant, to):
     with pytest.raises(Refused):
@@ -87,7 +95,15 @@ def test_links_name_the_port_and_the_protocol(tenant, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["<b>Ala</b>", "Ala\nSubject: x", "Ala\n\n=> Click here", "visit http://evil.example/now", "x" * 5000, "{{ link }}"]
+    "name",
+    [
+        "<b>Ala</b>",
+        "Ala\nSubject: x",
+        "Ala\n\n=> Click here",
+        "visit http://evil.example/now",
+        "x" * 5000,
+        "{{ link }}",
+    ],
 )
 def test_A11_what_people_typed_stays_text(tenant, name):
     for template in ("invite", "reset"):

@@ -132,7 +132,9 @@ def test_who_was_imported_without_a_password_can_be_invited_and_who_works_here_n
         people.invite(manager, "agent@example.com", [])
 
 
-@pytest.mark.parametrize("email", ["", "nonsense", "a@b@c", "x@example.com\nBcc: y@example.com", "x" * 250 + "@example.com"])
+@pytest.mark.parametrize(
+    "email", ["", "nonsense", "a@b@c", "x@example.com\nBcc: y@example.com", "x" * 250 + "@example.com"]
+)
 def test_wrong_addresses_are_refused(actor, email):
     with pytest.raises(Refused) as error:
         people.invite(actor, email, [])
@@ -158,7 +160,11 @@ def test_the_gate_sends_no_invitations(actor):
 def test_the_directory(actor, manager, work):
     people.invite(actor, "nina@example.com", [], name="Nina")
     seen = people.directory(actor)
-    assert [p.name for p in seen][-1] == "Nina" and seen[-1].invitation and {p.email for p in seen} >= {"owner@example.com"}
+    assert (
+        [p.name for p in seen][-1] == "Nina"
+        and seen[-1].invitation
+        and {p.email for p in seen} >= {"owner@example.com"}
+    )
     assert [len(p.roles) for p in seen if p.user and p.user.pk == manager.user_id] == [1]
 
 

@@ -81,7 +81,8 @@ def test_a_stream_is_made_by_the_actor_too(owner):
 
 
 @pytest.mark.parametrize(
-    ("cookie", "accepts", "expected"), [("", "pl;q=0.9,de", "pl"), ("pl", "en", "pl"), ("", "de", "en"), ("xx", "", "en")]
+    ("cookie", "accepts", "expected"),
+    [("", "pl;q=0.9,de", "pl"), ("pl", "en", "pl"), ("", "de", "en"), ("xx", "", "en")],
 )
 def test_the_language_of_a_stranger(tenant, cookie, accepts, expected):
     seen = []

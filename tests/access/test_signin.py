@@ -151,7 +151,8 @@ def test_where_a_request_comes_from():
 
 
 @pytest.mark.parametrize(
-    "weak", ["", "short", "password123", "qwertyuiop", "aaaaaaaaaaaa", "owner@example.com", "Olga Owner 1", "ostojaostoja"]
+    "weak",
+    ["", "short", "password123", "qwertyuiop", "aaaaaaaaaaaa", "owner@example.com", "Olga Owner 1", "ostojaostoja"],
 )
 def test_a_weak_password_is_refused_with_advice(weak):
     problems = passwords.problems_of(weak, ["owner@example.com", "Olga Owner", "Acme"])

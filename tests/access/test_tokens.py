@@ -247,7 +247,9 @@ def test_a_job_has_the_rights_of_now_and_fails_with_the_reason_for_who_is_gone(a
     from ostoja.jobs import runner
 
     ran = []
-    monkeypatch.setitem(queue.__globals__["HANDLERS"], "test.nothing", lambda run: ran.append(may(run.actor, Department, "add")))
+    monkeypatch.setitem(
+        queue.__globals__["HANDLERS"], "test.nothing", lambda run: ran.append(may(run.actor, Department, "add"))
+    )
     worker = make_user("Wanda Worker")
     role = make_role({"access.department": {"add": "all"}})
     people.set_roles(actor, worker, [role.code])

@@ -30,7 +30,9 @@ def stages(actor):
 
 @pytest.fixture
 def customer(actor):
-    return gate.perform(actor, model("party.party"), "add", {"name": "Stalmet Śląsk S.A.", "kind": "org", "is_customer": True})
+    return gate.perform(
+        actor, model("party.party"), "add", {"name": "Stalmet Śląsk S.A.", "kind": "org", "is_customer": True}
+    )
 
 
 @pytest.fixture
@@ -60,7 +62,9 @@ def test_a_customer_is_created_found_and_opened(open_page, stages):
 
 
 def test_a_deal_with_lines_is_made_from_a_card(open_page, stages, customer, actor):
-    gate.perform(actor, model("catalog.product"), "add", {"name": "Terminal X200", "code": "X200", "list_price": "1200"})
+    gate.perform(
+        actor, model("catalog.product"), "add", {"name": "Terminal X200", "code": "X200", "list_price": "1200"}
+    )
     with open_page() as tab:
         page = tab.go(f"/parties/{customer.pk}?tab=deals")
         page.get_by_role("link", name="New deal").click()
@@ -124,7 +128,9 @@ def test_dragging_to_won_wins_and_to_lost_asks_why(open_page, stages, deal, acto
 
 
 def test_a_refused_move_goes_back_and_says_why(open_page, stages, customer, actor):
-    free = gate.perform(actor, model("sales.deal"), "add", {"title": "For nothing", "party": customer.pk, "stage": stages["New"].pk})
+    free = gate.perform(
+        actor, model("sales.deal"), "add", {"title": "For nothing", "party": customer.pk, "stage": stages["New"].pk}
+    )
     with open_page(expect=("422",)) as tab:
         page = tab.go("/deals/board")
         page.locator(f"#card-{free.pk}").drag_to(page.locator(f"[data-lane='{stages['Won'].pk}']"))
@@ -164,7 +170,9 @@ def test_many_records_are_chosen_with_shift_and_won_at_once(open_page, stages, c
     assert model("sales.deal").objects.filter(state="won").count() == 4
 
 
-@pytest.mark.parametrize("path", ["/deals", "/deals/board", "/deals/calendar", "/deals/new", "/parties", "/settings/roles"])
+@pytest.mark.parametrize(
+    "path", ["/deals", "/deals/board", "/deals/calendar", "/deals/new", "/parties", "/settings/roles"]
+)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_pages_are_accessible_and_fit_a_phone(open_page, stages, deal, path, dark):
     from axe_playwright_python.sync_playwright import Axe
@@ -173,7 +181,11 @@ def test_pages_are_accessible_and_fit_a_phone(open_page, stages, deal, path, dar
         page = tab.go(path)
         page.wait_for_load_state("networkidle")
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
-        wrong = [f"{v['id']}: {n['html'][:160]} {n['failureSummary'][:200]}" for v in found.response["violations"] for n in v["nodes"]]
+        wrong = [
+            f"{v['id']}: {n['html'][:160]} {n['failureSummary'][:200]}"
+            for v in found.response["violations"]
+            for n in v["nodes"]
+        ]
         assert wrong == [], "\n".join(wrong)
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -32,8 +32,14 @@ def run(environment_of):
 
     def run_in(home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "ostoja", *words], env=environment_of(home) | variables, cwd="/", stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=120, check=False,
+            [sys.executable, "-m", "ostoja", *words],
+            env=environment_of(home) | variables,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     return run_in

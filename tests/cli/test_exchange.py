@@ -17,7 +17,9 @@ def facts(done, status: int = 0) -> dict:
 
 
 def test_from_nothing_to_data_and_back(command, tmp_path):
-    made = facts(command("tenant", "create", "zuraw-huta", "--owner", "Anna@zuraw.example", "--blueprint", "wholesale", "--json"))
+    made = facts(
+        command("tenant", "create", "zuraw-huta", "--owner", "Anna@zuraw.example", "--blueprint", "wholesale", "--json")
+    )
     assert (made["state"], made["owner"]) == ("open", "anna@zuraw.example")
 
     token = command("token", "create", "--tenant", "zuraw-huta", "--user", "anna@zuraw.example", "--scope", "*:view")
@@ -35,7 +37,9 @@ def test_from_nothing_to_data_and_back(command, tmp_path):
     again = facts(command(*words, "--as", "anna@zuraw.example"))
     assert (again["created"], again["unchanged"]) == (0, 2)
 
-    exported = facts(command("tenant", "export", "zuraw-huta", "parties", str(tmp_path / "out.csv"), "--columns", "name", "--json"))
+    exported = facts(
+        command("tenant", "export", "zuraw-huta", "parties", str(tmp_path / "out.csv"), "--columns", "name", "--json")
+    )
     assert exported["rows"] == 2
     assert "Żuraw sp. z o.o." in (tmp_path / "out.csv").read_text(encoding="utf-8-sig")
 

@@ -27,7 +27,7 @@ BANS = [
     (r"\.extra\(|\bRawSQL\(", (), "rows.extra(where=[])"),
     (r"@receiver\(|\b(post|pre)_(save|delete|init)\b", (), "@receiver(post_save)"),
     (r"^\s*(from|import) (requests|httpx)\b", (), "import requests"),
-    (r"\bThread\(", ("operations/", "tenancy/"), "Thread(target=f)"),
+    (r"\bThread\(", ("operations/", "tenancy/", "cli/pairing.py"), "Thread(target=f)"),
     (r"\bfloat\(", ("operations/", "web/", "jobs/", "settings/", "cli/"), "float(amount)"),
 ]
 

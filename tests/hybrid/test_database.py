@@ -17,7 +17,12 @@ def fill(tenant):
     """A pipeline and a customer."""
     pipeline = do(tenant, Pipeline, "add", {"name": "Sales", "position": 0})
     for position, (name, kind, percent) in enumerate([("Talk", "open", 10), ("Won", "won", 100), ("Lost", "lost", 0)]):
-        do(tenant, Stage, "add", {"pipeline": pipeline.pk, "name": name, "kind": kind, "position": position, "probability": percent})
+        do(
+            tenant,
+            Stage,
+            "add",
+            {"pipeline": pipeline.pk, "name": name, "kind": kind, "position": position, "probability": percent},
+        )
     party = do(tenant, Party, "add", {"kind": "org", "name": "Acme", "is_customer": True})
     return party
 
@@ -121,7 +126,11 @@ def test_two_new_records_with_one_number_are_both_kept(pair):
     other = do(pair.cloud, Deal, "add", {"title": "Other", "party": pair.party.pk, "amount": "2"})
     assert value(pair.premises, one, "number") == value(pair.cloud, other, "number")
     pair.talk()
-    numbers = {(value(side, d, "title"), value(side, d, "number")) for side in (pair.premises, pair.cloud) for d in (one, other)}
+    numbers = {
+        (value(side, d, "title"), value(side, d, "number"))
+        for side in (pair.premises, pair.cloud)
+        for d in (one, other)
+    }
     assert len(numbers) == 2 and len({n for _t, n in numbers}) == 2
     with tenant_context(pair.premises):
         premises = Conflict.objects.filter(rule="unique").count()

@@ -39,7 +39,9 @@ def test_what_is_missing_is_told_as_statements_that_help(theirs):
     prepare_external(owner, app)
     superuser.execute("SELECT extname FROM pg_extension")
     assert set(EXTENSIONS) <= {row[0] for row in superuser.fetchall()}
-    superuser.execute("SELECT has_schema_privilege('their_app', 'public', 'create'), has_database_privilege('their_app', current_database(), 'temporary')")
+    superuser.execute(
+        "SELECT has_schema_privilege('their_app', 'public', 'create'), has_database_privilege('their_app', current_database(), 'temporary')"
+    )
     assert superuser.fetchone() == (False, False)
     prepare_external(owner, app)
 

@@ -140,7 +140,9 @@ def test_a_tenant_that_was_left_behind_is_found(look, tenant):
 def test_a_tenant_that_was_never_finished_is_found(look, tenant):
     with platform_context():
         long_ago = timezone.now() - timezone.timedelta(hours=1)
-        type(tenant).objects.filter(pk=tenant.pk).update(state="building", reason="the blueprint is missing", created_at=long_ago)
+        type(tenant).objects.filter(pk=tenant.pk).update(
+            state="building", reason="the blueprint is missing", created_at=long_ago
+        )
     (found,) = look("tenants")
     assert found.state == "warn" and "the blueprint is missing" in found.what
 
@@ -165,7 +167,9 @@ def test_mail_that_is_only_kept_is_fine_in_development_only(look):
     assert states(look("mail")) == ["ok"]
     with override_settings(DEVELOPMENT=False):
         assert states(look("mail")) == ["warn"]
-    with override_settings(EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend", EMAIL_HOST="127.0.0.1", EMAIL_PORT=1):
+    with override_settings(
+        EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend", EMAIL_HOST="127.0.0.1", EMAIL_PORT=1
+    ):
         assert states(look("mail")) == ["fail"]
 
 

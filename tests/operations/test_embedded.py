@@ -79,7 +79,11 @@ def holders():
 
 def ask(service: EmbeddedPostgres, sql: str, role: str = OWNER, database: str = DATABASE):
     """The first value of a query, in a connection of its own."""
-    with closing(psycopg2.connect(service.dsn(role, database))) as connection, connection, connection.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(service.dsn(role, database))) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute(sql)
         return cursor.fetchone()[0] if cursor.description else None
 
@@ -114,7 +118,11 @@ def test_a_cold_start_is_quick_and_a_warm_one_has_the_same_data(home):
 def test_the_application_logs_in_but_owns_nothing(postgres):
     postgres.start()
     assert ask(postgres, "select current_user", APP) == APP
-    assert not ask(postgres, "select rolsuper or rolinherit or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user", APP)
+    assert not ask(
+        postgres,
+        "select rolsuper or rolinherit or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user",
+        APP,
+    )
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         ask(postgres, "create table public.mine (id int)", APP)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -216,7 +224,9 @@ def test_a_directory_that_holds_something_else_is_left_alone(tmp_path):
 
 
 def test_a_full_disk_is_refused_in_a_sentence(home, monkeypatch):
-    monkeypatch.setattr(services.shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**10, 10**10, 123_000_000))
+    monkeypatch.setattr(
+        services.shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**10, 10**10, 123_000_000)
+    )
     with pytest.raises(CannotStart, match="Only 123 MB are free .* set OSTOJA_HOME to another disk"):
         EmbeddedPostgres(home).start()
 
@@ -320,7 +330,9 @@ def test_an_ordinary_user_runs_it_too_and_may_not_touch_roots(home):
         [python, "-c", f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]!r})"], check=False
     )
     if not same or same.returncode:
-        pytest.skip("no Python of this version outside of the virtual environment, which another user may not be able to reach")
+        pytest.skip(
+            "no Python of this version outside of the virtual environment, which another user may not be able to reach"
+        )
     nobody = accounts._nobody()
     theirs = home.parent / "theirs"
     theirs.mkdir()
@@ -344,8 +356,14 @@ for other in sys.argv[2:]:
         (roots / directory).mkdir(mode=0o777)
         (roots / directory).chmod(0o777)
     done = subprocess.run(
-        [python, "-c", script, str(theirs / "home"), str(roots), str(home.parent / "closed")], capture_output=True, text=True, check=False,
-        user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/",
+        [python, "-c", script, str(theirs / "home"), str(roots), str(home.parent / "closed")],
+        capture_output=True,
+        text=True,
+        check=False,
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        cwd="/",
         env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stderr == ""

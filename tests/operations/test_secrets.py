@@ -23,7 +23,8 @@ def test_only_its_owner_can_read_it(tmp_path):
 
 def test_processes_that_ask_at_once_get_the_same(tmp_path):
     command = [
-        sys.executable, "-c",
+        sys.executable,
+        "-c",
         "import sys, pathlib; from ostoja.operations.secrets import secret; print(secret(pathlib.Path(sys.argv[1]), 'key'))",
         str(tmp_path),
     ]

@@ -23,7 +23,9 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Fine).serve_forever()
 """
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 BROKEN = "raise ImportError('no module named harmony')"
-WITH_CHILD = "import subprocess, sys, time; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); time.sleep(60)"
+WITH_CHILD = (
+    "import subprocess, sys, time; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); time.sleep(60)"
+)
 
 RUN = """
 import sys
@@ -173,7 +175,11 @@ def test_an_address_of_no_machine_is_refused():
 
 
 def test_two_supervisors_in_one_home_are_refused(tmp_path):
-    with only_one(tmp_path, 8000), pytest.raises(CannotRun, match=f"already \\(process {os.getpid()}\\)"), only_one(tmp_path, 8001):
+    with (
+        only_one(tmp_path, 8000),
+        pytest.raises(CannotRun, match=f"already \\(process {os.getpid()}\\)"),
+        only_one(tmp_path, 8001),
+    ):
         pass
     with only_one(tmp_path, 8000):
         pass

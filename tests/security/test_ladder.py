@@ -92,7 +92,9 @@ def test_a_role_in_a_form_a_file_or_a_bulk_grants_no_more_than_one_holds(tenant,
         browser.post("/held-roles/new", {"user": climber.user_id, "role": strong.pk}),
         browser.post("/settings/people/invite", {"email": "me2@example.com", "role_codes": [strong.code]}),
         program.post("/api/v1/held-roles", {"user": str(climber.user_id), "role": str(strong.pk)}),
-        program.post("/api/v1/held-roles/bulk", [{"verb": "add", "data": {"user": str(climber.user_id), "role": str(strong.pk)}}]),
+        program.post(
+            "/api/v1/held-roles/bulk", [{"verb": "add", "data": {"user": str(climber.user_id), "role": str(strong.pk)}}]
+        ),
         program.post("/api/v1/roles/bulk", [{"verb": "change", "id": str(own.pk), "data": {"grants": ALL}}]),
         program.post(f"/api/v1/users/{climber.user_id}/roles", {"role_codes": [strong.code]}),
     ]
@@ -147,7 +149,13 @@ def test_a_token_is_nobody_at_the_pages_of_people(tenant, owner):
     program = Browser(tenant)
     for path in ("/", "/parties", "/settings/people", "/settings/tokens", "/palette", "/jobs/mine"):
         assert program.get(path, **key)["Location"].startswith("/sign-in"), path
-    for path in ("/settings/devices/end", "/settings/tokens/new", "/parties/views/new", "/settings/profile", "/confirm-again"):
+    for path in (
+        "/settings/devices/end",
+        "/settings/tokens/new",
+        "/parties/views/new",
+        "/settings/profile",
+        "/confirm-again",
+    ):
         assert program.post(path, {"name": "x", "scopes": "*:*"}, **key)["Location"].startswith("/sign-in"), path
     program.post("/language", {"language": "pl"}, **key)
     owner.refresh_from_db()
@@ -161,7 +169,12 @@ def test_a_colleague_touches_nothing_of_mine(tenant, owner, as_role, actor):
     with changing(actor, "add"):
         view = SavedView.objects.create(user=owner, object="party.party", name="Private view", query={"pairs": []})
     token, _secret = tokens.issue(actor, owner, "Mine", ["*:*"])
-    rights = {"exchange.importrun": {"*": "own"}, "exchange.exportrun": {"view": "own"}, "party.party": {"*": "all"}, "access.apitoken": {"*": "own"}}
+    rights = {
+        "exchange.importrun": {"*": "own"},
+        "exchange.exportrun": {"view": "own"},
+        "party.party": {"*": "all"},
+        "access.apitoken": {"*": "own"},
+    }
     colleague = as_role(rights | {"access.savedview": {"*": "own"}})
     browser, program = Browser(tenant).sign_in(colleague.user), Program.of(tenant, colleague.user)
     for part in ("", "/progress", "/errors.csv"):
@@ -185,9 +198,14 @@ def test_a_colleague_touches_nothing_of_mine(tenant, owner, as_role, actor):
 
 
 def test_a_shared_view_shows_only_what_its_reader_may_see(tenant, actor, as_role):
-    gate.perform(actor, registry.get("party.party").model, "add", {"name": "Stalmet", "kind": "org", "notes": "Tajemnica"})
+    gate.perform(
+        actor, registry.get("party.party").model, "add", {"name": "Stalmet", "kind": "org", "notes": "Tajemnica"}
+    )
     view = gate.perform(
-        actor, SavedView, "add", {"name": "Everybody's", "object": "party.party", "query": {"pairs": [["q", "Stal"]]}, "shared": True}
+        actor,
+        SavedView,
+        "add",
+        {"name": "Everybody's", "object": "party.party", "query": {"pairs": [["q", "Stal"]]}, "shared": True},
     )
     reader = as_role({"party.party": {"view": "own"}}, classes=["public", "internal"])
     page = Browser(tenant).sign_in(reader.user).get("/parties?q=Stal").content.decode()
@@ -198,7 +216,9 @@ def test_undoing_the_import_of_another_needs_the_rights_over_its_records(tenant,
     run = imported(actor, work, "party.party", "name,kind\nStalmet,org\n")
     model = registry.get("party.party").model
     assert run.state == "done" and model.objects.count() == 1
-    meddler = as_role({"exchange.importrun": {"*": "all"}, "party.party": {"view": "own", "import": "own", "delete": "own"}})
+    meddler = as_role(
+        {"exchange.importrun": {"*": "all"}, "party.party": {"view": "own", "import": "own", "delete": "own"}}
+    )
     try:
         runs.undo(meddler, run)
         work()
@@ -230,7 +250,9 @@ def test_files_follow_their_record(tenant, owner, as_role):
     path = sent["Location"].split("/api/v1/")[1].rstrip("/")
     nobody = as_role({"party.party": {"view": "own", "change": "own"}})
     browser, other = Browser(tenant).sign_in(nobody.user), Program.of(tenant, nobody.user)
-    assert browser.get(f"/{path}/content").status_code == 404 and other.get(f"/api/v1/{path}/content").status_code == 404
+    assert (
+        browser.get(f"/{path}/content").status_code == 404 and other.get(f"/api/v1/{path}/content").status_code == 404
+    )
     assert browser.post(f"/{path}/delete").status_code == 404 and other.delete(f"/api/v1/{path}").status_code == 404
     upload = {"file": SimpleUploadedFile("x.txt", b"x")}
     assert browser.post(f"/parties/{party}/files", upload).status_code == 404

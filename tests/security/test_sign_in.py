@@ -21,7 +21,11 @@ def browser(tenant):
 def sign_in(browser, email, password, **extra):
     """Fill the page in and send it."""
     browser.get("/sign-in")
-    data = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies[settings.CSRF_COOKIE_NAME].value}
+    data = {
+        "email": email,
+        "password": password,
+        "csrfmiddlewaretoken": browser.cookies[settings.CSRF_COOKIE_NAME].value,
+    }
     return browser.post("/sign-in", data, **extra)
 
 

@@ -74,14 +74,20 @@ class World:
                     program.patch(f"/api/v1/{entry.slug}/{key}", {title: f"{canary} {entry.slug}"})
             self.keys = {e.slug: k for e, k in there.items() if not isinstance(e, tuple)}
             attached = Browser.post(
-                program, f"/api/v1/parties/{self.keys['parties']}/files", {"file": SimpleUploadedFile("canary.txt", canary.encode())}
+                program,
+                f"/api/v1/parties/{self.keys['parties']}/files",
+                {"file": SimpleUploadedFile("canary.txt", canary.encode())},
             )
             slug, self.file = attached["Location"].split("/api/v1/")[1].rstrip("/").split("/")[:2]
             self.keys[slug] = self.file
-            self.keys["imports"] = str(runs.start(self.actor, "access.department", f"name\n{canary}\n".encode(), f"{canary}.csv").pk)
+            self.keys["imports"] = str(
+                runs.start(self.actor, "access.department", f"name\n{canary}\n".encode(), f"{canary}.csv").pk
+            )
             self.keys["exports"] = program.post("/api/v1/exports", {"object": "parties"}).json()["id"]
             with changing(self.actor, "add"):
-                view = SavedView.objects.create(user=self.owner, object="party.party", name=f"{canary} view", query={"pairs": []})
+                view = SavedView.objects.create(
+                    user=self.owner, object="party.party", name=f"{canary} view", query={"pairs": []}
+                )
                 invitation = Invitation(email="someone@example.com", invited_by=self.owner, digest="d" * 64)
                 invitation.expires_at = self.owner.created_at
                 invitation.save()
@@ -99,7 +105,11 @@ def worlds(lender):
         mine, theirs = World(a, OWNERS), World(b, CANARY)
         with tenant_context(a):
             own = {verb: "own" for verb in ("view", "add", "change", "delete", "export", "import")}
-            grants = {e.label: own for e in registry.entries() if e.parent is None and not e.surface.automatic and "own" in e.scopes}
+            grants = {
+                e.label: own
+                for e in registry.entries()
+                if e.parent is None and not e.surface.automatic and "own" in e.scopes
+            }
             for label in grants:
                 grants[label] = own | {v: "own" for v in registry.get(label).verbs}
             seller = make_user("Sam Seller")
@@ -158,7 +168,9 @@ def sound(response, path: str) -> bytes:
     assert response.status_code < 500, (path, response.status_code)
     heads = response.headers
     assert "no-store" in heads["Cache-Control"], path
-    assert "default-src 'none'" in heads["Content-Security-Policy"] or "sandbox" in heads["Content-Security-Policy"], path
+    assert "default-src 'none'" in heads["Content-Security-Policy"] or "sandbox" in heads["Content-Security-Policy"], (
+        path
+    )
     assert "unsafe" not in heads["Content-Security-Policy"], path
     assert heads["X-Content-Type-Options"] == "nosniff" and heads["X-Frame-Options"] == "DENY", path
     assert heads["Referrer-Policy"] == "same-origin" and heads["Cross-Origin-Opener-Policy"] == "same-origin", path
@@ -201,7 +213,10 @@ def test_a_stranger_is_asked_to_sign_in(worlds, untouched, route):
         assert CANARY.encode() not in sound(response, path), (method, path)
         if route in OPEN or route in DEVELOPMENT:
             continue
-        assert response.status_code in (302, 405) and response.get("Location", "/sign-in").startswith("/sign-in"), (method, path)
+        assert response.status_code in (302, 405) and response.get("Location", "/sign-in").startswith("/sign-in"), (
+            method,
+            path,
+        )
         assert ask(browser, method, path, {}, HTTP_HX_REQUEST="true").status_code in (401, 405), (method, path)
     assert fingerprint(theirs.tenant) == untouched
 
@@ -229,11 +244,16 @@ def test_a_session_is_nobody_at_another_tenant(worlds, untouched, route):
     for method in ("GET", "POST"):
         stolen = Browser(theirs.tenant, raise_request_exception=False)
         stolen.cookies[settings.SESSION_COOKIE_NAME] = getattr(
-            mine.browser.cookies[settings.SESSION_COOKIE_NAME], "value", mine.browser.cookies[settings.SESSION_COOKIE_NAME]
+            mine.browser.cookies[settings.SESSION_COOKIE_NAME],
+            "value",
+            mine.browser.cookies[settings.SESSION_COOKIE_NAME],
         )
         response = ask(stolen, method, path, {})
         assert CANARY.encode() not in sound(response, path), path
-        assert response.status_code in (302, 405) and response.get("Location", "/sign-in").startswith("/sign-in"), (method, path)
+        assert response.status_code in (302, 405) and response.get("Location", "/sign-in").startswith("/sign-in"), (
+            method,
+            path,
+        )
     assert fingerprint(theirs.tenant) == untouched
 
 

@@ -23,7 +23,11 @@ def declared(tmp_path):
 
 def test_nothing_declared_is_a_public_cloud_on_this_machine(declared, tmp_path):
     found = declared()
-    assert (found.installation.kind, found.installation.storage, found.installation.signup) == ("public", "cloud", "open")
+    assert (found.installation.kind, found.installation.storage, found.installation.signup) == (
+        "public",
+        "cloud",
+        "open",
+    )
     assert found.installation.development and not found.installation.https
     assert found.home == tmp_path / "home"
     assert found.celery_url.startswith("redis+socket:///") and found.cache_url.startswith("unix:///")
@@ -47,7 +51,9 @@ def test_variables_win_over_the_file(declared):
 
 def test_the_embedded_database_has_two_roles_that_django_and_libpq_understand(declared):
     found = declared()
-    assert found.app_dsn.startswith("postgresql://ostoja_app:") and found.owner_dsn.startswith("postgresql://ostoja_owner:")
+    assert found.app_dsn.startswith("postgresql://ostoja_app:") and found.owner_dsn.startswith(
+        "postgresql://ostoja_owner:"
+    )
     django = databases(found)
     assert django["default"]["HOST"] == str(found.postgres.socket_directory())
     assert (django["default"]["NAME"], django["owner"]["USER"]) == ("ostoja", "ostoja_owner")
@@ -56,7 +62,8 @@ def test_the_embedded_database_has_two_roles_that_django_and_libpq_understand(de
 
 def test_an_external_database_and_broker(declared):
     found = declared(
-        OSTOJA_DATABASE_URL="postgresql://app:s%40crm@db.lan:5433/crm?sslmode=require", OSTOJA_BROKER_URL="rediss://:word@broker.lan:6380/2"
+        OSTOJA_DATABASE_URL="postgresql://app:s%40crm@db.lan:5433/crm?sslmode=require",
+        OSTOJA_BROKER_URL="rediss://:word@broker.lan:6380/2",
     )
     assert found.postgres is None and found.valkey is None
     assert found.owner_dsn == found.app_dsn
@@ -67,14 +74,20 @@ def test_an_external_database_and_broker(declared):
 def test_parameters_of_the_embedded_database(declared):
     found = declared('[database.parameters]\nshared_buffers = "1GB"\njit = true\nmax_connections = 50')
     assert {key: found.postgres.parameters[key] for key in ("shared_buffers", "jit", "max_connections")} == {
-        "shared_buffers": "1GB", "jit": "on", "max_connections": "50"
+        "shared_buffers": "1GB",
+        "jit": "on",
+        "max_connections": "50",
     }
     assert declared(OSTOJA_DATABASE_PARAMETERS='{"work_mem": "1MB"}').postgres.parameters["work_mem"] == "1MB"
 
 
 @pytest.mark.parametrize(
     ("url", "port", "tls", "ssl"),
-    [("smtp://me:p%40ss@mail.lan", 587, True, False), ("smtps://me:p%40ss@mail.lan", 465, False, True), ("smtp+plain://me:p%40ss@mail.lan:2525", 2525, False, False)],
+    [
+        ("smtp://me:p%40ss@mail.lan", 587, True, False),
+        ("smtps://me:p%40ss@mail.lan", 465, False, True),
+        ("smtp+plain://me:p%40ss@mail.lan:2525", 2525, False, False),
+    ],
 )
 def test_mail_servers(declared, url, port, tls, ssl):
     mail = declared(OSTOJA_MAIL_URL=url).mail
@@ -92,18 +105,29 @@ def test_an_extension_by_path_becomes_importable(declared, tmp_path, monkeypatch
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""An extension."""')
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert declared('extensions = ["extensions/ext_of_a_test", "some.module"]').extensions == ["ext_of_a_test", "some.module"]
+    assert declared('extensions = ["extensions/ext_of_a_test", "some.module"]').extensions == [
+        "ext_of_a_test",
+        "some.module",
+    ]
     assert str(package.parent) in sys.path
 
 
 @pytest.mark.parametrize(
     ("toml", "variables", "sentence"),
     [
-        ("[installation]\nkindd = 'public'", {}, "ostoja.toml: installation.kindd is no setting of Ostoja; did you mean installation.kind?"),
+        (
+            "[installation]\nkindd = 'public'",
+            {},
+            "ostoja.toml: installation.kindd is no setting of Ostoja; did you mean installation.kind?",
+        ),
         ("[databas]\nurl = 'embedded'", {}, "databas is no setting of Ostoja; did you mean database?"),
         ("[installation]\nkind = 'publc'", {}, "installation.kind is “publc”; it can be public, private or hybrid."),
         ("[installation]\nhttps = 'perhaps'", {}, "installation.https is “perhaps”; it can be true or false."),
-        ("[installation]\nbase_domain = 'https://acme.pl/'", {}, "installation.base_domain must be a host name such as crm.example.com"),
+        (
+            "[installation]\nbase_domain = 'https://acme.pl/'",
+            {},
+            "installation.base_domain must be a host name such as crm.example.com",
+        ),
         ("installation = 3", {}, "installation must be a table: write [installation]."),
         ("[database", {}, "ostoja.toml is not TOML"),
         ("home = '/srv'", {}, "home can't be set here: set the variable OSTOJA_HOME, or give --home."),
@@ -111,9 +135,17 @@ def test_an_extension_by_path_becomes_importable(declared, tmp_path, monkeypatch
         ("[database]\nowner_url = 'postgresql://a@b/c'", {}, "owner_url stands beside url = “embedded”"),
         ("[files]\nurl = 'ftp://x'", {}, "files.url must be “local:”"),
         ("extensions = ['./nowhere']", {}, "extensions names ./nowhere, and"),
-        ("", {"OSTOJA_DATABSE_URL": "embedded"}, "The variable OSTOJA_DATABSE_URL is no setting of Ostoja; did you mean OSTOJA_DATABASE_URL?"),
+        (
+            "",
+            {"OSTOJA_DATABSE_URL": "embedded"},
+            "The variable OSTOJA_DATABSE_URL is no setting of Ostoja; did you mean OSTOJA_DATABASE_URL?",
+        ),
         ("", {"OSTOJA_BROKER_URL": "amqp://x"}, "OSTOJA_BROKER_URL must be “embedded” or redis://"),
-        ("", {"OSTOJA_INSTALLATION_SIGNUP": "maybe"}, "OSTOJA_INSTALLATION_SIGNUP is “maybe”; it can be open or closed."),
+        (
+            "",
+            {"OSTOJA_INSTALLATION_SIGNUP": "maybe"},
+            "OSTOJA_INSTALLATION_SIGNUP is “maybe”; it can be open or closed.",
+        ),
         ("", {"OSTOJA_DATABASE_PARAMETERS": "jit=off"}, "OSTOJA_DATABASE_PARAMETERS must be JSON"),
         ("", {"OSTOJA_MAIL_URL": "mail.lan"}, "OSTOJA_MAIL_URL must be “development”"),
     ],

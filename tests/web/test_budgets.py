@@ -31,14 +31,28 @@ def model(label):
 def records(actor):
     pipeline = gate.perform(actor, model("sales.pipeline"), "add", {"name": "Sales", "position": 1})
     stages = [
-        gate.perform(actor, model("sales.stage"), "add", {"pipeline": pipeline.pk, "name": n, "position": i, "kind": "open", "probability": 10})
+        gate.perform(
+            actor,
+            model("sales.stage"),
+            "add",
+            {"pipeline": pipeline.pk, "name": n, "position": i, "kind": "open", "probability": 10},
+        )
         for i, n in enumerate(("New", "Offer"))
     ]
-    parties = [o.record for o in gate.Many(actor, model("party.party")).add([{"name": f"Party {n}", "kind": "org"} for n in range(50)])]
+    parties = [
+        o.record
+        for o in gate.Many(actor, model("party.party")).add([{"name": f"Party {n}", "kind": "org"} for n in range(50)])
+    ]
 
     def add(count):
         rows = [
-            {"title": f"Deal {n}", "party": parties[n % 50], "stage": stages[n % 2], "amount": n, "closes_on": f"2026-11-{1 + n % 28:02}"}
+            {
+                "title": f"Deal {n}",
+                "party": parties[n % 50],
+                "stage": stages[n % 2],
+                "amount": n,
+                "closes_on": f"2026-11-{1 + n % 28:02}",
+            }
             for n in range(count)
         ]
         return [o.record for o in gate.Many(actor, model("sales.deal")).add(rows)]

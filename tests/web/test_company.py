@@ -24,7 +24,10 @@ def test_the_owner_changes_the_company(signed_in, tenant):
     assert '<option value="Europe/Paris" selected>' in page
 
 
-@pytest.mark.parametrize(("field", "value"), [("name", " "), ("name", "x" * 201), ("language", "xx"), ("timezone", "Mars/Base"), ("currency", "XXQ")])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", " "), ("name", "x" * 201), ("language", "xx"), ("timezone", "Mars/Base"), ("currency", "XXQ")],
+)
 def test_what_is_wrong_is_named_and_nothing_is_changed(signed_in, tenant, field, value):
     before = signed_in.get("/settings/company").content.decode().count(f'value="{tenant.name}"')
     answer = signed_in.post("/settings/company", GOOD | {field: value})

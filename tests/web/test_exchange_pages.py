@@ -61,7 +61,10 @@ def test_from_the_file_to_the_result_and_back(signed_in, address, tenant):
     assert not model("party.party").objects.exists()
     signed_in.post(f"{address}/go")
     work(tenant)
-    assert set(model("party.party").objects.values_list("name", "state")) == {("Nowa Huta", "active"), ("Trzecia", "active")}
+    assert set(model("party.party").objects.values_list("name", "state")) == {
+        ("Nowa Huta", "active"),
+        ("Trzecia", "active"),
+    }
     page = signed_in.get(address).content.decode()
     assert "Undo the import" in page
     errors = signed_in.get(f"{address}/errors.csv").content.decode("utf-8-sig")
@@ -81,7 +84,12 @@ def test_a_mapping_that_can_not_be_is_refused_on_its_page(signed_in, address):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("empty.csv", b""), ("only-header.csv", b"Name;City\n"), ("picture.csv", b"\x89PNG\r\n\x1a\n" + b"\x00" * 200), ("zeros.csv", b"\x00" * 500)],
+    [
+        ("empty.csv", b""),
+        ("only-header.csv", b"Name;City\n"),
+        ("picture.csv", b"\x89PNG\r\n\x1a\n" + b"\x00" * 200),
+        ("zeros.csv", b"\x00" * 500),
+    ],
 )
 def test_a_file_that_is_none_is_refused_with_advice(signed_in, name, content):
     answer = signed_in.post("/parties/import", {"file": SimpleUploadedFile(name, content)})
@@ -130,7 +138,9 @@ def test_a_colleague_is_invited_and_joins(signed_in, tenant, as_role, outbox):
 
     as_role({"party.party": {"view": "all"}})
     role = Role.objects.first()
-    answer = signed_in.post("/settings/people/invite", {"email": "new@example.com", "role_codes": [role.code]}, HTTP_HX_REQUEST="true")
+    answer = signed_in.post(
+        "/settings/people/invite", {"email": "new@example.com", "role_codes": [role.code]}, HTTP_HX_REQUEST="true"
+    )
     assert answer["HX-Redirect"] == "/settings/people"
     work(tenant)
     token = re.search(r"/invitation/([A-Za-z0-9_-]+)", outbox[0].body).group(1)

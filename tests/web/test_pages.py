@@ -38,7 +38,9 @@ def test_the_form_of_a_new_record_opens(signed_in, slug):
     assert signed_in.get(f"/{slug}/new").status_code in (200, 403)
 
 
-@pytest.mark.parametrize("slug", [e.slug for e in registry.entries() if e.surface.form and "import" in editing_verbs(e)])
+@pytest.mark.parametrize(
+    "slug", [e.slug for e in registry.entries() if e.surface.form and "import" in editing_verbs(e)]
+)
 def test_the_first_page_of_an_import_opens(signed_in, slug):
     assert signed_in.get(f"/{slug}/import").status_code == 200
     assert signed_in.get(f"/{slug}/import/columns.csv")["Content-Type"].startswith("text/csv")

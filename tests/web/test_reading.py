@@ -14,7 +14,8 @@ def parties(actor, monkeypatch):
     monkeypatch.setattr(reading, "PAGE", 4)
     entry = registry.get("party.party")
     rows = [
-        {"name": f"Company {n:02}", "kind": "org", "employees": None if n % 3 == 0 else n % 5, "industry": "abc"[n % 3]} for n in range(23)
+        {"name": f"Company {n:02}", "kind": "org", "employees": None if n % 3 == 0 else n % 5, "industry": "abc"[n % 3]}
+        for n in range(23)
     ]
     gate.Many(actor, entry.model).add(rows)
     return entry
@@ -30,7 +31,9 @@ def walk(actor, entry, query: str, side: str, start: str = "") -> list[list[str]
             return pages
 
 
-@pytest.mark.parametrize("sort", ["", "name", "-name", "employees", "-employees", "industry", "-industry", "created_at", "owner"])
+@pytest.mark.parametrize(
+    "sort", ["", "name", "-name", "employees", "-employees", "industry", "-industry", "created_at", "owner"]
+)
 def test_a_walk_meets_every_row_once(parties, actor, sort):
     pages = walk(actor, parties, f"sort={sort}", "after")
     names = [name for page in pages for name in page]

@@ -18,7 +18,9 @@ def party():
 
 @pytest.fixture
 def hers(actor, party):
-    return gate.perform(actor, party.model, "add", {"name": "Stalmet", "kind": "org", "notes": SECRET, "is_customer": True})
+    return gate.perform(
+        actor, party.model, "add", {"name": "Stalmet", "kind": "org", "notes": SECRET, "is_customer": True}
+    )
 
 
 @pytest.fixture
@@ -36,7 +38,14 @@ def browser(tenant, seller):
 
 def test_a_confidential_field_is_on_no_page(browser, hers, party, seller):
     assert "notes" not in visible_fields(seller, party)
-    for path in ("/parties", f"/parties/{hers.pk}", f"/parties/{hers.pk}?tab=history", "/parties/new", "/parties/filters", "/parties/totals"):
+    for path in (
+        "/parties",
+        f"/parties/{hers.pk}",
+        f"/parties/{hers.pk}?tab=history",
+        "/parties/new",
+        "/parties/filters",
+        "/parties/totals",
+    ):
         page = browser.get(path)
         assert page.status_code == 200, path
         assert SECRET not in page.content.decode()
@@ -107,7 +116,13 @@ def test_another_tenants_record_does_not_exist(signed_in, other_tenant, party, l
 def test_every_page_carries_the_strict_policy(signed_in, hers):
     answer = signed_in.get(f"/parties/{hers.pk}")
     policy = answer["Content-Security-Policy"]
-    for directive in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"):
+    for directive in (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ):
         assert directive in policy
     assert "unsafe" not in policy
     html = answer.content.decode()
@@ -132,8 +147,17 @@ def test_next_leads_nowhere_but_to_our_own_pages(signed_in, hers):
 
 def test_what_people_type_is_never_markup(signed_in, actor, party):
     name = "<script>alert(1)</script>"
-    made = gate.perform(actor, party.model, "add", {"name": name, "kind": "org", "website": "https://a.example/\"onx='"})
-    for path in ("/parties", f"/parties/{made.pk}", f"/parties/{made.pk}/edit", "/parties/options", "/palette?q=script", "/parties?q=<script>"):
+    made = gate.perform(
+        actor, party.model, "add", {"name": name, "kind": "org", "website": "https://a.example/\"onx='"}
+    )
+    for path in (
+        "/parties",
+        f"/parties/{made.pk}",
+        f"/parties/{made.pk}/edit",
+        "/parties/options",
+        "/palette?q=script",
+        "/parties?q=<script>",
+    ):
         html = signed_in.get(path).content.decode()
         assert "<script>alert" not in html, path
         assert "&lt;script&gt;" in html, path

@@ -153,9 +153,9 @@ def job_actor(job) -> Actor:
     found = person_of("SELECT %s::uuid AS user_id", [job.user_id], extra=0)
     if found is None or not found[1].is_active:
         raise NotAllowed(
-            _("{name} can't sign in any more, so this was not done. Start it again yourself if it is still wanted.").format(
-                name=job.actor_label or _("Who started this")
-            )
+            _(
+                "{name} can't sign in any more, so this was not done. Start it again yourself if it is still wanted."
+            ).format(name=job.actor_label or _("Who started this"))
         )
     _extra, user, roles, departments = found
     limits = None if job.limits is None else tuple(job.limits)

@@ -41,7 +41,10 @@ def base_url(tenant=None) -> str:
     tenant = tenant or current_tenant()
     with platform_context():
         host = (
-            Domain.objects.filter(tenant=tenant).order_by("-is_primary", "domain").values_list("domain", flat=True).first()
+            Domain.objects.filter(tenant=tenant)
+            .order_by("-is_primary", "domain")
+            .values_list("domain", flat=True)
+            .first()
         )
     host = host or f"{tenant.slug}.{settings.BASE_DOMAIN}"
     usual = 443 if settings.USE_HTTPS else 80
@@ -67,7 +70,9 @@ def read(purpose: str, token: str, max_age: timedelta) -> Any:
     except signing.Expired as error:
         raise LinkRefused(_("This link is too old. Ask for a new one.")) from error
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise LinkRefused(_("This link is not valid here. Open it from the mail once more, or ask for a new one.")) from error
+        raise LinkRefused(
+            _("This link is not valid here. Open it from the mail once more, or ask for a new one.")
+        ) from error
 
 
 def use_once(purpose: str, token: str, max_age: timedelta) -> Any:

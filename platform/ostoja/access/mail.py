@@ -91,9 +91,18 @@ def render(template: str, context: Mapping, language: str, *, to: str = "", id: 
     ]
     subject = IN_HEADERS.sub(" ", head.removeprefix("Subject:")).strip()
     html = get_template("mail/letter.html").render(
-        {"blocks": shown, "link": link, "subject": subject, "language": language, "company": values["company"], "host": values["host"]}
+        {
+            "blocks": shown,
+            "link": link,
+            "subject": subject,
+            "language": language,
+            "company": values["company"],
+            "host": values["host"],
+        }
     )
-    return Letter(id=id, sender=_sender(tenant), to=to, subject=subject, text=text + "\n", html=html, tenant=tenant.slug)
+    return Letter(
+        id=id, sender=_sender(tenant), to=to, subject=subject, text=text + "\n", html=html, tenant=tenant.slug
+    )
 
 
 def deliver(to: str, template: str, context: Mapping, language: str, *, id: str) -> None:

@@ -317,7 +317,9 @@ class ApiToken(Record):
     def prepare(self, actor, verb):
         """A token is made by ``tokens.issue`` alone, which shows its secret once."""
         if verb != "revoke":
-            raise NotAllowed(_("Tokens are made in the settings and can't be changed; revoke this one and make another."))
+            raise NotAllowed(
+                _("Tokens are made in the settings and can't be changed; revoke this one and make another.")
+            )
 
     def settled(self, actor, verb, changed):
         """A revoked token is dead at once."""

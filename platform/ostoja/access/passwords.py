@@ -81,7 +81,9 @@ def check(password: str, about: Iterable[str] = (), *, field: str = "password") 
 def problems_of(password: str, about: Iterable[str] = ()) -> list[str]:
     """What is wrong with a password, in sentences; an empty list when it is good enough."""
     if not isinstance(password, str) or len(password) < SHORTEST:
-        return [_("Use at least {number} characters. A few unusual words make a good password.").format(number=SHORTEST)]
+        return [
+            _("Use at least {number} characters. A few unusual words make a good password.").format(number=SHORTEST)
+        ]
     if len(password) > LONGEST:
         return [_("Use at most {number} characters.").format(number=LONGEST)]
     if "\x00" in password:

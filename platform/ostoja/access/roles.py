@@ -15,7 +15,17 @@ from .actor_of import merged
 from .grants import check_grants
 from .policy import editing_verbs
 
-__all__ = ["CLASS_NAMES", "Cell", "Line", "check_grants", "class_choices", "grants_of", "matrix", "scope_name", "verb_name"]
+__all__ = [
+    "CLASS_NAMES",
+    "Cell",
+    "Line",
+    "check_grants",
+    "class_choices",
+    "grants_of",
+    "matrix",
+    "scope_name",
+    "verb_name",
+]
 
 VERB_NAMES = {
     "view": gettext_lazy("See"),

@@ -18,12 +18,20 @@ def list_blueprints(as_json: Json = False) -> None:
     from ostoja.onboarding import blueprints
 
     found = [
-        {"name": b.code, "title": b.title("en"), "extends": b.extends, "objects": {slug: len(rows) for slug, rows in b.tables.items()}}
+        {
+            "name": b.code,
+            "title": b.title("en"),
+            "extends": b.extends,
+            "objects": {slug: len(rows) for slug, rows in b.tables.items()},
+        }
         for b in map(blueprints.get, blueprints.names())
     ]
 
     def show(all_of_them: list[dict]) -> None:
-        rows = [[b["name"], b["title"], b["extends"], ", ".join(f"{n} {slug}" for slug, n in b["objects"].items())] for b in all_of_them]
+        rows = [
+            [b["name"], b["title"], b["extends"], ", ".join(f"{n} {slug}" for slug, n in b["objects"].items())]
+            for b in all_of_them
+        ]
         table(["name", "title", "extends", "holds"], rows, "There is no blueprint.")
 
     answer(found, as_json, show)
@@ -31,7 +39,9 @@ def list_blueprints(as_json: Json = False) -> None:
 
 @blueprint.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Which ones. [default: all]", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="Which ones. [default: all]", show_default=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check blueprints against what the code declares. Exit status 1 if one of them says what can't be."""
@@ -41,7 +51,11 @@ def check(
     problems = {name: blueprints.check(blueprints.get(name)) for name in names or blueprints.names()}
 
     def show(found: dict[str, list[str]]) -> None:
-        table(["blueprint", "finding"], [[name, said] for name, all_said in found.items() for said in all_said or ["sound"]], "There is no blueprint.")
+        table(
+            ["blueprint", "finding"],
+            [[name, said] for name, all_said in found.items() for said in all_said or ["sound"]],
+            "There is no blueprint.",
+        )
 
     answer(problems, as_json, show)
     if any(problems.values()):

@@ -14,7 +14,10 @@ from ostoja.cli.opening import Home, be_loud, use_home
 from ostoja.kernel.errors import OstojaError
 
 app = typer.Typer(
-    name="ostoja", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    name="ostoja",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     help="CRM and ERP in one: as a public cloud, a private installation, or a hybrid of the two.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -39,7 +42,9 @@ def _show_version(wanted: bool) -> None:
 def common(
     home: Home = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """What is common to all commands."""
     use_home(home)

@@ -13,7 +13,9 @@ MARKS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")
 
 def doctor(
     tenant: Annotated[str | None, typer.Option(metavar="T", help="Look at this tenant only (its address).")] = None,
-    only: Annotated[list[str] | None, typer.Option("--check", metavar="NAME", help="Make this check only; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--check", metavar="NAME", help="Make this check only; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check the installation; every finding says what to do. Exit status 1 if something fails."""

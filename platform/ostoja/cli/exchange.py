@@ -18,7 +18,15 @@ from ostoja.kernel.errors import OstojaError
 SHOWN_ERRORS = 20
 
 Object = Annotated[str, typer.Argument(metavar="OBJECT", help="What the rows are: `deals`, `party.party` …")]
-As = Annotated[str, typer.Option("--as", metavar="EMAIL", help="Act as this person, with their rights only. [default: the installation]", show_default=False)]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="EMAIL",
+        help="Act as this person, with their rights only. [default: the installation]",
+        show_default=False,
+    ),
+]
 
 
 class NotReadable(OstojaError):
@@ -33,7 +41,12 @@ def import_file(
     thing: Object,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV or XLSX file.")],
     mapping: Annotated[
-        str, typer.Option(metavar="FILE|NAME", help="A TOML file that says where columns go, or the name of a saved mapping. [default: guessed from the header]", show_default=False)
+        str,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="A TOML file that says where columns go, or the name of a saved mapping. [default: guessed from the header]",
+            show_default=False,
+        ),
     ] = "",
     mode: Annotated[str, typer.Option(help="add, update or upsert. [default: the mapping's]", show_default=False)] = "",
     whole: Annotated[bool, typer.Option("--whole", help="All rows or none.")] = False,
@@ -57,11 +70,16 @@ def import_file(
             run = runs.check(actor, run) if dry_run else runs.go(actor, run)
             _work_off(found, run.job_id, f"{'Checking' if dry_run else 'Importing'} {file.name}")
             run.refresh_from_db()
-            errors = [{"row": e.row, "column": e.column, "message": e.message} for e in runs.errors(run, limit=SHOWN_ERRORS)]
+            errors = [
+                {"row": e.row, "column": e.column, "message": e.message} for e in runs.errors(run, limit=SHOWN_ERRORS)
+            ]
             facts = {
                 "import": str(run.pk),
                 "state": str(run.state),
-                **{name: getattr(run, name) for name in ("rows", "created", "updated", "unchanged", "skipped", "failed")},
+                **{
+                    name: getattr(run, name)
+                    for name in ("rows", "created", "updated", "unchanged", "skipped", "failed")
+                },
                 "mapping": run.mapping,
                 "errors": errors,
                 "reason": run.result.get("error", ""),
@@ -156,7 +174,9 @@ def _written(file: Path):
 
 def _show_run(facts: dict[str, Any]) -> None:
     counts = [[name, facts[name]] for name in ("rows", "created", "updated", "unchanged", "skipped", "failed")]
-    table(["", ""], [["state", facts["state"]], *counts, *([["reason", facts["reason"]]] if facts["reason"] else [])], "")
+    table(
+        ["", ""], [["state", facts["state"]], *counts, *([["reason", facts["reason"]]] if facts["reason"] else [])], ""
+    )
     if facts["errors"]:
         print()
         table(["row", "column", "what is wrong"], [[e["row"], e["column"], e["message"]] for e in facts["errors"]], "")

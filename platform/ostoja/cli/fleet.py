@@ -53,7 +53,14 @@ def show_status(as_json: Json = False) -> None:
 
 def _show(heads: list[dict]) -> None:
     rows = [
-        [head["slug"], head["state"], "behind" if head["behind"] else "current", head["applied"], ", ".join(head["missing"]), head["error"]]
+        [
+            head["slug"],
+            head["state"],
+            "behind" if head["behind"] else "current",
+            head["applied"],
+            ", ".join(head["missing"]),
+            head["error"],
+        ]
         for head in heads
     ]
     table(["tenant", "state", "release", "migrations", "missing", "why"], rows, "There is no tenant yet.")

@@ -17,4 +17,6 @@ def manage(context: typer.Context) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the tree."""
-    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})(manage)
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})(
+        manage
+    )

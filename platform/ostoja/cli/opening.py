@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ostoja.settings.declaration import Declaration
 
 Home = Annotated[
-    Path | None, typer.Option("--home", metavar="DIR", help="Where the state lives. [default: $OSTOJA_HOME or .ostoja]", show_default=False)
+    Path | None,
+    typer.Option(
+        "--home", metavar="DIR", help="Where the state lives. [default: $OSTOJA_HOME or .ostoja]", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 

@@ -49,7 +49,20 @@ def environment(cloud: Path) -> dict[str, str]:
 
 def premises(cloud: Path, host: str, port: int) -> Program:
     """The premises as a program of the cloud's supervisor."""
-    command = [sys.executable, "-m", "ostoja", "up", "--host", host, "--port", str(port), "--workers", "1", "--job-workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "ostoja",
+        "up",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--job-workers",
+        "1",
+    ]
     return Program("premises", command, environment(cloud))
 
 
@@ -62,7 +75,9 @@ def link_in_background(cloud: Path, domain: str, host: str, port: int, out: Cons
         except OstojaError as error:
             out.print(error.message, style="yellow", markup=False)
             return
-        out.print("[bold green]The premises are up and linked.[/] What is changed in one is in the other within a second.")
+        out.print(
+            "[bold green]The premises are up and linked.[/] What is changed in one is in the other within a second."
+        )
         for label, value in (("Cloud", f"http://{TENANT}.{domain}:{port}/"), ("Premises", place)):
             out.print(f"  [dim]{label:<9}[/]", end="")
             out.print(value, markup=False)
@@ -74,7 +89,9 @@ def _link(cloud: Path, domain: str, host: str, port: int) -> str:
     until = time.monotonic() + PATIENCE
     while not answers(host, port + 1):
         if time.monotonic() > until:
-            raise NotPaired(f"The premises do not answer on port {port + 1}: {cloud / 'logs' / 'premises.log'} says why.")
+            raise NotPaired(
+                f"The premises do not answer on port {port + 1}: {cloud / 'logs' / 'premises.log'} says why."
+            )
         time.sleep(0.5)
     there = environment(cloud)
     if not _said(there, "site", "status", "--json"):
@@ -94,7 +111,12 @@ def _said(changes: dict[str, str], *arguments: str) -> Any:
 
 def _run(changes: dict[str, str], command: list[str]) -> str:
     done = subprocess.run(
-        command, env={**os.environ, **changes}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
+        command,
+        env={**os.environ, **changes},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     if done.returncode:
         sentence = (done.stderr.strip().splitlines() or ["it ended without a word."])[-1]

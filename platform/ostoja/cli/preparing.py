@@ -32,7 +32,11 @@ def prepare_apart(report: Callable[[str], None], log: Path, *, demo: bool = Fals
         began = log.stat().st_size
         with subprocess.Popen(
             [sys.executable, "-m", "ostoja.cli.preparing", *([DEMO] if demo else [])],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout
             for line in process.stdout:

@@ -10,7 +10,12 @@ import typer
 from ostoja.cli.opening import Json, answer, console, opened, table
 
 site = typer.Typer(no_args_is_help=True, help="The sites on which a hybrid tenant lives.")
-TenantOption = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address. [default: the only hybrid one]", show_default=False)]
+TenantOption = Annotated[
+    str,
+    typer.Option(
+        "--tenant", metavar="T", help="The tenant's address. [default: the only hybrid one]", show_default=False
+    ),
+]
 
 
 @site.command()
@@ -55,8 +60,22 @@ def status(tenant: TenantOption = "", as_json: Json = False) -> None:
     with opened():
         facts = [_status(one) for one in _tenants(tenant)]
         rows = [line for lines in facts for line in lines]
-    columns = ["tenant", "site", "state", "to_send", "to_take", "conflicts", "parked", "purges", "seen", "equal", "problem"]
-    answer(rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "No tenant here is hybrid."))
+    columns = [
+        "tenant",
+        "site",
+        "state",
+        "to_send",
+        "to_take",
+        "conflicts",
+        "parked",
+        "purges",
+        "seen",
+        "equal",
+        "problem",
+    ]
+    answer(
+        rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "No tenant here is hybrid.")
+    )
 
 
 @site.command()
@@ -79,11 +98,16 @@ def verify(
         lambda told: table(columns, [[d[c] for c in columns] for d in told["differences"]], "equal"),
     )  # fmt: skip
     if found:
-        raise Refused(f"{len(found)} records differ." + ("" if repair else " `ostoja site verify --repair` sends them again."))
+        raise Refused(
+            f"{len(found)} records differ." + ("" if repair else " `ostoja site verify --repair` sends them again.")
+        )
 
 
 @site.command()
-def revoke(tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")], link: Annotated[str, typer.Option(help="The link's id, or the site's name.")]) -> None:
+def revoke(
+    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
+    link: Annotated[str, typer.Option(help="The link's id, or the site's name.")],
+) -> None:
     """Close a link at once: nothing is sent or taken over it any more. It can't be opened again; enrol anew."""
     with opened():
         from ostoja.gate import perform

@@ -12,7 +12,9 @@ from ostoja.cli.opening import Json, answer, console, opened, table
 
 tenant = typer.Typer(no_args_is_help=True, help="One tenant: create, show, suspend, resume, delete, restore it.")
 
-Address = Annotated[str, typer.Argument(metavar="TENANT", help="Its address (the part before the base domain), host name or schema.")]
+Address = Annotated[
+    str, typer.Argument(metavar="TENANT", help="Its address (the part before the base domain), host name or schema.")
+]
 
 
 def facts_of(found) -> dict[str, Any]:
@@ -38,7 +40,9 @@ def facts_of(found) -> dict[str, Any]:
 
 @tenant.command("list")
 def list_tenants(
-    everything: Annotated[bool, typer.Option("--all", help="Deleted ones too, as long as they can be restored.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Deleted ones too, as long as they can be restored.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List the tenants."""
@@ -50,7 +54,11 @@ def list_tenants(
             tenants = Tenant.objects.order_by("slug")
             found = [facts_of(one) for one in (tenants if everything else tenants.exclude(state=Tenant.State.DELETED))]
     columns = ["address", "name", "state", "host", "blueprint", "created_at"]
-    answer(found, as_json, lambda rows: table(columns, [[row[c] for c in columns] for row in rows], "There is no tenant yet."))
+    answer(
+        found,
+        as_json,
+        lambda rows: table(columns, [[row[c] for c in columns] for row in rows], "There is no tenant yet."),
+    )
 
 
 @tenant.command()
@@ -61,9 +69,12 @@ def create(
     blueprint: Annotated[str, typer.Option(help="The industry: see `ostoja blueprint list`.")] = "general",
     language: Annotated[str, typer.Option(help="en or pl.")] = "en",
     currency: Annotated[str, typer.Option(help="Three letters. [default: the blueprint's]", show_default=False)] = "",
-    samples: Annotated[bool, typer.Option("--samples", help="Add the blueprint's sample records; they can be removed in one go.")] = False,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Add the blueprint's sample records; they can be removed in one go.")
+    ] = False,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the owner's password from stdin; else one is made and shown once.")
+        bool,
+        typer.Option("--password-stdin", help="Read the owner's password from stdin; else one is made and shown once."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,8 +87,14 @@ def create(
         passwords.check(password, (name, owner, address))
         signup.check_person(owner, language, currency)
         begun = signup.begin(
-            name or address, address, email=owner, password=password, blueprint=blueprint, language=language,
-            currency=currency.upper(), samples=samples,
+            name or address,
+            address,
+            email=owner,
+            password=password,
+            blueprint=blueprint,
+            language=language,
+            currency=currency.upper(),
+            samples=samples,
         )
         done = signup.build(begun)
         facts = facts_of(done.tenant) | {"owner": done.user.email, "link": done.url}
@@ -96,18 +113,28 @@ def show(address: Address, as_json: Json = False) -> None:
         facts = facts_of(found)
         head = next((one for one in fleet.status() if one.schema == found.schema_name), None)
         if head is not None:
-            facts |= {"migrations": head.applied, "migrations_missing": list(head.missing), "migration_error": head.error}
+            facts |= {
+                "migrations": head.applied,
+                "migrations_missing": list(head.missing),
+                "migration_error": head.error,
+            }
     answer(facts, as_json, _show_facts)
 
 
 def _show_facts(facts: dict[str, Any]) -> None:
-    rows = [[label.replace("_", " "), ", ".join(value) if isinstance(value, list) else value] for label, value in facts.items() if value]
+    rows = [
+        [label.replace("_", " "), ", ".join(value) if isinstance(value, list) else value]
+        for label, value in facts.items()
+        if value
+    ]
     table(["", ""], rows, "")
 
 
 @tenant.command()
 def suspend(
-    address: Address, reason: Annotated[str, typer.Option(help="Shown to its people instead of their data.")] = "", as_json: Json = False
+    address: Address,
+    reason: Annotated[str, typer.Option(help="Shown to its people instead of their data.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Close a tenant's door; its data stay."""
     _change(address, lambda provisioning, found: provisioning.suspend(found, reason), as_json, "is suspended")
@@ -135,7 +162,12 @@ def delete(
     """Delete a tenant into quarantine: for 30 days `ostoja tenant restore` brings it back."""
     if not yes:
         typer.confirm(f"Delete the tenant “{address}”? It can be restored for 30 days.", abort=True, err=True)
-    _change(address, lambda provisioning, found: provisioning.delete(found), as_json, "is deleted; it can be restored for 30 days")
+    _change(
+        address,
+        lambda provisioning, found: provisioning.delete(found),
+        as_json,
+        "is deleted; it can be restored for 30 days",
+    )
 
 
 @tenant.command()

@@ -17,7 +17,11 @@ def create(
     tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
     user: Annotated[str, typer.Option(metavar="EMAIL", help="The person that the program acts as.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do, such as `sales.deal:view` or `*:view`; may be repeated. [default: *]", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="What it may do, such as `sales.deal:view` or `*:view`; may be repeated. [default: *]",
+            show_default=False,
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="What the token is for.")] = "Made on the command line",
     days: Annotated[int, typer.Option(help="How long it is valid; 0 for ever.", min=0, max=1095)] = 365,

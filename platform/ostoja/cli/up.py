@@ -19,9 +19,15 @@ ON_THIS_NAME = ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::")
 
 
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Make a tenant `demo` with thousands of real deals, and say how to sign in.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Make a tenant `demo` with thousands of real deals, and say how to sign in.")
+    ] = False,
     hybrid: Annotated[
-        bool, typer.Option("--hybrid", help="Bring up a second installation, its premises, on the next port, linked for the tenant `demo`.")
+        bool,
+        typer.Option(
+            "--hybrid",
+            help="Bring up a second installation, its premises, on the next port, linked for the tenant `demo`.",
+        ),
     ] = False,
     port: Annotated[int, typer.Option(help="Port of the web server.", min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for the whole network.")] = "127.0.0.1",

@@ -45,7 +45,9 @@ class Lane(threading.Thread):
         from .models import Link
 
         with tenant_context(self.tenant):
-            link = Link.objects.select_related("site", "progress").filter(pk=self.link_id, state=Link.State.OPEN).first()
+            link = (
+                Link.objects.select_related("site", "progress").filter(pk=self.link_id, state=Link.State.OPEN).first()
+            )
             if link is None:
                 return False
             caller = Caller(link, self.lane)
@@ -84,7 +86,9 @@ def links_to_dial() -> list[tuple]:
     from ostoja.tenancy.models import Tenant
 
     found = list(
-        over_tenants(connections["owner"], "SELECT id FROM {schema}.hybrid_link WHERE dials AND state = 'open'", states=("open",))
+        over_tenants(
+            connections["owner"], "SELECT id FROM {schema}.hybrid_link WHERE dials AND state = 'open'", states=("open",)
+        )
     )
     with platform_context():
         tenants = {t.schema_name: t for t in Tenant.objects.filter(schema_name__in=[s for s, _id in found])}

@@ -50,7 +50,9 @@ class Line:
         try:
             response = self.pool.request("POST", path, body=body, headers={"Host": self.host, **headers})
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self.url} does not answer ({type(error).__name__}): see that the other site runs.") from error
+            raise Unreachable(
+                f"{self.url} does not answer ({type(error).__name__}): see that the other site runs."
+            ) from error
         if response.status >= 400:
             raise Unreachable(f"{self.url} refuses: {_words(response)}", code=_code(response))
         return response
@@ -98,7 +100,9 @@ class Caller:
 
     def _post(self, what: str, body: bytes) -> bytes:
         column = "pushes" if self.lane == "push" else "pulls"
-        Progress.objects.filter(link=self.link).update(**{column: F(column) + 1, "bytes_out": F("bytes_out") + len(body)})
+        Progress.objects.filter(link=self.link).update(
+            **{column: F(column) + 1, "bytes_out": F("bytes_out") + len(body)}
+        )
         counter = Progress.objects.values_list(column, flat=True).get(link=self.link)
         path, moment = f"/sync/v1/{self.link.pk}/{what}", int(time.time())
         signature = keys.sign(self.link.private_key, "POST", path, moment, self.lane, counter, keys.digest(body))

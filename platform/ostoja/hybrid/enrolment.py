@@ -46,7 +46,9 @@ def _be_cloud() -> None:
     if Site.objects.filter(here=True).exists():
         return
     with changing(Actor.system("Enrolment"), "enrol"):
-        Site.objects.create(number=CLOUD, name=_("Cloud"), kind=Site.Kind.CLOUD, ceiling=0, here=True, epoch=new_epoch())
+        Site.objects.create(
+            number=CLOUD, name=_("Cloud"), kind=Site.Kind.CLOUD, ceiling=0, here=True, epoch=new_epoch()
+        )
     install(tenant, tables_of(manifest_in_force().canonical), CLOUD, in_cloud=True)
 
 
@@ -64,7 +66,11 @@ def accept(code: str, public_key: str, name: str, epoch: int, manifest: bytes) -
         raise Refused(_("The other site speaks another language than this one: update it.")) from error
     with changing(Actor.system("Enrolment"), "enrol"), transaction.atomic():
         now = timezone.now()
-        found = EnrolmentCode.objects.select_for_update().filter(digest=_digest(code), used_at=None, expires_at__gt=now).first()
+        found = (
+            EnrolmentCode.objects.select_for_update()
+            .filter(digest=_digest(code), used_at=None, expires_at__gt=now)
+            .first()
+        )
         if found is None:
             raise NotAllowed(_("This code is not valid, or not any more: ask for a new one."), code="bad_code")
         EnrolmentCode.objects.filter(pk=found.pk).update(used_at=now)
@@ -95,7 +101,9 @@ def note(tenant: Tenant, answer: Mapping, private_key: str, public_key: str, epo
             Site.objects.create(
                 number=you["number"], name=you["name"], kind=you["kind"], ceiling=1, here=True, epoch=epoch
             )
-            cloud = Site.objects.create(number=we["number"], name=_("Cloud"), kind=Site.Kind.CLOUD, ceiling=0, epoch=we["epoch"])
+            cloud = Site.objects.create(
+                number=we["number"], name=_("Cloud"), kind=Site.Kind.CLOUD, ceiling=0, epoch=we["epoch"]
+            )
             link = Link.objects.create(
                 id=answer["link"], site=cloud, dials=True, url=url, private_key=private_key, peer_key=we["key"],
                 fingerprint=keys.fingerprint(public_key, we["key"]),

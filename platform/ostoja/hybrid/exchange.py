@@ -101,7 +101,9 @@ class Exchange:
             )
             return cursor.fetchone()[0] or bool(control_ops(self.link))
 
-    def outgoing(self, *, load_after: tuple[str, str] | None = None, load: bool = False, silent: bool = False) -> Message:
+    def outgoing(
+        self, *, load_after: tuple[str, str] | None = None, load: bool = False, silent: bool = False
+    ) -> Message:
         """What this site has to say now. ``load``: the other site wants (the next part of) everything."""
         self._fresh()
         theirs = bytes(self.progress.peer_manifest)
@@ -215,10 +217,15 @@ class Exchange:
                 )
                 for model, records in cursor.fetchall():
                     send_again(model, records)
-                cursor.execute("SELECT about, array_agg(record::text) FROM hybrid_purgecase WHERE link_id = %s GROUP BY 1", [self.link.pk])
+                cursor.execute(
+                    "SELECT about, array_agg(record::text) FROM hybrid_purgecase WHERE link_id = %s GROUP BY 1",
+                    [self.link.pk],
+                )
                 for model, records in cursor.fetchall():
                     send_again(model, records)
-            Progress.objects.filter(pk=progress.pk).update(peer_epoch=envelope.epoch, applied=envelope.base, loaded=False, load_model="")
+            Progress.objects.filter(pk=progress.pk).update(
+                peer_epoch=envelope.epoch, applied=envelope.base, loaded=False, load_model=""
+            )
             progress.applied = envelope.base
         else:
             Progress.objects.filter(pk=progress.pk).update(peer_epoch=envelope.epoch)

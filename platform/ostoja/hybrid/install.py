@@ -240,7 +240,9 @@ def _reference_sql(column: Column, ceiling: int, alias_key: str) -> str:
         target = f"coalesce({target}, ({kept % 'target'} AND NOT a.alias))"
     said = f"{target}::text"
     if ceiling == CLOUD_CEILING:
-        alias = f"encode(substring(sha256(convert_to('{alias_key}' || {target}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
+        alias = (
+            f"encode(substring(sha256(convert_to('{alias_key}' || {target}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
+        )
         said = (
             f"CASE WHEN EXISTS (SELECT FROM hybrid_label l WHERE l.id = {target} AND l.level > {ceiling}) "
             f"THEN '~' || {alias} ELSE {said} END"
@@ -302,7 +304,9 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, closed: 
             for view in (*views, f"{prefix}_journal", f"{prefix}_clock", f"{prefix}_label"):
                 # The tenant's own role gets nothing by default: through a view it could write what the table refuses it.
                 cursor.execute(f'REVOKE ALL ON "{view}" FROM "r_{schema}"; GRANT SELECT ON "{view}" TO "{role}"')
-        cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_stamp", "hybrid_death", "journal_forget", "hybrid_put_back" TO "r_{schema}"')
+        cursor.execute(
+            f'GRANT EXECUTE ON FUNCTION "hybrid_stamp", "hybrid_death", "journal_forget", "hybrid_put_back" TO "r_{schema}"'
+        )
 
 
 def _make_role(cursor, role: str, schema: str, app: str) -> None:

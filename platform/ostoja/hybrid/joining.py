@@ -62,5 +62,3 @@ def compare_sites(tenant: Tenant, *, repair: bool = False) -> list[dict]:
 
 def _repair(link: Link, differing: list[dict]) -> None:
     send_again(link, [(d["model"], d["record"]) for d in differing if d["why"] != "in conflict"])
-
-

@@ -40,8 +40,12 @@ def preview(record: Record) -> list[tuple[str, uuid.UUID, dict[str, str | None]]
         names = table.open(OPEN)
         columns = ", ".join(f'"{table.columns[n].column}"::text' for n in names)
         with connection.cursor() as cursor:
-            cursor.execute(f'SELECT id, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [[str(k) for k in keys]])
-            out += [(table.label, uuid.UUID(str(k)), dict(zip(names, row, strict=True))) for k, *row in cursor.fetchall()]
+            cursor.execute(
+                f'SELECT id, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [[str(k) for k in keys]]
+            )
+            out += [
+                (table.label, uuid.UUID(str(k)), dict(zip(names, row, strict=True))) for k, *row in cursor.fetchall()
+            ]
     return out
 
 
@@ -63,7 +67,9 @@ def _label(actor: Actor, record: Record, level: int) -> int:
                 if label is None:
                     if level == OPEN:
                         continue
-                    Label(id=key, model=table.label, level=level, label_ver=1, inherited=not own).save(force_insert=True)
+                    Label(id=key, model=table.label, level=level, label_ver=1, inherited=not own).save(
+                        force_insert=True
+                    )
                 elif label.level != level:
                     label.level, label.label_ver, label.inherited = level, label.label_ver + 1, not own
                     label.save(update_fields=["level", "label_ver", "inherited", "updated_at"])
@@ -83,7 +89,8 @@ def _family(site: Here, record: Record) -> list[tuple[Table, list[uuid.UUID]]]:
         for part in site.tables.parts_of(table.label):
             with connection.cursor() as cursor:
                 cursor.execute(
-                    f'SELECT id FROM "{part.name}" WHERE "{part.parent_column}" = ANY(%s::uuid[])', [[str(k) for k in keys]]
+                    f'SELECT id FROM "{part.name}" WHERE "{part.parent_column}" = ANY(%s::uuid[])',
+                    [[str(k) for k in keys]],
                 )
                 below = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
             if below:
@@ -102,7 +109,8 @@ def _tell_references(site: Here, family: list[tuple[Table, list[uuid.UUID]]]) ->
         for referring, column in site.tables.referring(table.label):
             with connection.cursor() as cursor:
                 cursor.execute(
-                    f'SELECT id FROM "{referring.name}" WHERE "{column.column}" = ANY(%s::uuid[])', [[str(k) for k in keys]]
+                    f'SELECT id FROM "{referring.name}" WHERE "{column.column}" = ANY(%s::uuid[])',
+                    [[str(k) for k in keys]],
                 )
                 others = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
             others = [o for o in others if o not in inside]

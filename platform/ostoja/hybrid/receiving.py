@@ -151,12 +151,18 @@ class Receiver:
             table = self.tables.get(op.key.model)
             if isinstance(op, Snap | Fields):
                 if table is None:
-                    raise NotOpen(f"“{op.key.model}” does not travel on this link: compare the manifests of both sites.")
+                    raise NotOpen(
+                        f"“{op.key.model}” does not travel on this link: compare the manifests of both sites."
+                    )
                 for name, cell in op.cells.items():
                     if name not in table.levels or (self.here.in_cloud and table.levels[name] > 0):
-                        raise NotOpen(f"“{op.key.model}.{name}” does not travel on this link: compare the manifests of both sites.")
+                        raise NotOpen(
+                            f"“{op.key.model}.{name}” does not travel on this link: compare the manifests of both sites."
+                        )
                     if cell.stamp.hlc > latest:
-                        raise LinkSuspect("The other site's clock is more than five minutes ahead of ours: set both by NTP.")
+                        raise LinkSuspect(
+                            "The other site's clock is more than five minutes ahead of ours: set both by NTP."
+                        )
             elif isinstance(op, Delete) and op.stamp.hlc > latest:
                 raise LinkSuspect("The other site's clock is more than five minutes ahead of ours: set both by NTP.")
 
@@ -259,9 +265,7 @@ class Receiver:
                     if not column.null:
                         self._park(put.op, f"“{name}” refers to a record that is not here.")
                         return False
-                    absent.append(
-                        Absent(record=put.id, model=put.table.label, field=name, target=target, alias=alias)
-                    )
+                    absent.append(Absent(record=put.id, model=put.table.label, field=name, target=target, alias=alias))
                     value = None
                 put.values[name] = value
                 continue
@@ -285,7 +289,12 @@ class Receiver:
             state = self.states[put.id]
             for name, cell in put.cells.items():
                 ours = state.stamp(name)
-                if ours.site != cell.stamp.site and cell.stamp > ours and cell.base < ours and ours.site == self.here.number:
+                if (
+                    ours.site != cell.stamp.site
+                    and cell.stamp > ours
+                    and cell.base < ours
+                    and ours.site == self.here.number
+                ):
                     unseen.append((put, name, cell))
         if not unseen:
             return
@@ -293,13 +302,17 @@ class Receiver:
         for put, name, cell in unseen:
             ours = values.get(put.id, {}).get(name)
             if ours != cell.value:
-                self._conflict(table, put.id, name, "latest", ours, cell.value, "Both sites changed it; the later change stands.")
+                self._conflict(
+                    table, put.id, name, "latest", ours, cell.value, "Both sites changed it; the later change stands."
+                )
 
     def _values(self, table: Table, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, dict[str, str | None]]:
         names = list(table.columns)
         columns = ", ".join(f'"{table.columns[n].column}"::text' for n in names)
         with connection.cursor() as cursor:
-            cursor.execute(f'SELECT id, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [[str(i) for i in ids]])
+            cursor.execute(
+                f'SELECT id, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [[str(i) for i in ids]]
+            )
             return {uuid.UUID(str(id)): dict(zip(names, row, strict=True)) for id, *row in cursor.fetchall()}
 
     def _write_group(self, table: Table, group: list[Put]) -> list[tuple[Put, Refused]]:
@@ -343,7 +356,9 @@ class Receiver:
         }
         extra = "" if "created_at" in names else ', "created_at"'
         into = ", ".join(f'"{c.column}"' for c in columns) + "".join(f', "{c}"' for c in fixed)
-        given = ", ".join(f's."{c.column}"::{c.type}' for c in columns) + "".join(f", %s::{t}" for _v, t in fixed.values())
+        given = ", ".join(f's."{c.column}"::{c.type}' for c in columns) + "".join(
+            f", %s::{t}" for _v, t in fixed.values()
+        )
         arrays = ", ".join(["%s::uuid[]"] + ["%s::text[]"] * len(columns))
         heads = ", ".join(['"id"'] + [f'"{c.column}"' for c in columns])
         sql = (
@@ -450,7 +465,9 @@ class Receiver:
             target, alias = uuid.UUID(value.removeprefix(ALIAS)), value.startswith(ALIAS)
             if waiting is None:
                 if alias:  # what it refers to is about to be taken away
-                    Absent.objects.create(record=record, model=table.label, field=column.field, target=target, alias=True)
+                    Absent.objects.create(
+                        record=record, model=table.label, field=column.field, target=target, alias=True
+                    )
             elif not alias and self._exists(column, target):
                 self._put_back(table, column, record, target)
             elif (waiting.target, waiting.alias) != (target, alias):
@@ -459,7 +476,8 @@ class Receiver:
     def _put_back(self, table: Table, column: Column, record: uuid.UUID, target: uuid.UUID) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT hybrid_put_back(%s, %s, %s::uuid, %s::uuid)", [table.name, column.column, str(record), str(target)]
+                "SELECT hybrid_put_back(%s, %s, %s::uuid, %s::uuid)",
+                [table.name, column.column, str(record), str(target)],
             )
         Absent.objects.filter(record=record, field=column.field).delete()
 
@@ -473,7 +491,8 @@ class Receiver:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
-                    f'UPDATE "{table.name}" SET "{column.column}" = %s::uuid WHERE id = ANY(%s::uuid[])', [value, [str(r) for r in records]]
+                    f'UPDATE "{table.name}" SET "{column.column}" = %s::uuid WHERE id = ANY(%s::uuid[])',
+                    [value, [str(r) for r in records]],
                 )
         except REFUSALS as error:
             for record in records:
@@ -527,7 +546,9 @@ class Receiver:
             elif column.field == referring.inside:  # parts that were added here meanwhile die with it
                 self._clear_references(referring, [r for r, _t in rows])
                 with connection.cursor() as cursor:
-                    cursor.execute(f'DELETE FROM "{referring.name}" WHERE id = ANY(%s::uuid[])', [[str(r) for r, _t in rows]])
+                    cursor.execute(
+                        f'DELETE FROM "{referring.name}" WHERE id = ANY(%s::uuid[])', [[str(r) for r, _t in rows]]
+                    )
 
     # purges
 
@@ -563,7 +584,8 @@ class Receiver:
             if rows and column.null:
                 self._call(referring.label, referring.name, column.column, keys, remove=False)
                 Absent.objects.bulk_create(
-                    [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows], ignore_conflicts=True
+                    [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows],
+                    ignore_conflicts=True,
                 )  # the alias of it may be known already
             elif rows:  # a part can't be without what it is a part of
                 self._remove(referring, [r for r, _t in rows])
@@ -574,7 +596,8 @@ class Receiver:
             for key in keys:
                 cursor.execute("SELECT journal_forget(%s)", [str(key)])
             cursor.execute(
-                "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [[str(k) for k in keys]]
+                "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])",
+                [[str(k) for k in keys]],
             )
         for key in keys:
             if key in self.states:
@@ -594,7 +617,10 @@ class Receiver:
 
     def _call(self, label: str, name: str, column: str, keys: list[uuid.UUID], *, remove: bool) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT hybrid_take_away(%s, %s, %s, %s::uuid[], %s)", [label, name, column, [str(k) for k in keys], remove])
+            cursor.execute(
+                "SELECT hybrid_take_away(%s, %s, %s, %s::uuid[], %s)",
+                [label, name, column, [str(k) for k in keys], remove],
+            )
 
     def _receipt(self, op: Receipt, key: uuid.UUID) -> None:
         now = timezone.now()
@@ -608,7 +634,9 @@ class Receiver:
     def _park(self, op: Op, reason: str) -> None:
         key = uuid.UUID(op.key.id)
         Parked.objects.filter(link=self.link, record=key).delete()
-        Parked.objects.create(link=self.link, about=op.key.model, record=key, operation=op_data(op), reason=reason[:300])
+        Parked.objects.create(
+            link=self.link, about=op.key.model, record=key, operation=op_data(op), reason=reason[:300]
+        )
         self.counts.parked += 1
 
     def _retry_parked(self) -> None:
@@ -691,7 +719,12 @@ class Receiver:
         kept = self.kept.get(key, {})
         if after is not None and state.cl % 2 and not state.withheld:
             for name, said in after.stamps.items():  # triggers changed it besides
-                if name not in cells and name not in kept and Stamp(said[0], said[1]) > state.stamp(name) and name in final:
+                if (
+                    name not in cells
+                    and name not in kept
+                    and Stamp(said[0], said[1]) > state.stamp(name)
+                    and name in final
+                ):
                     state.stamps[name] = said
         for name, cell in cells.items():
             value = cell.value

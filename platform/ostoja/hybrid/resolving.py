@@ -43,4 +43,3 @@ def _restore(model: type[Record], conflict, row) -> None:
         record.save(force_insert=True)
     except REFUSALS as error:
         raise refusal(error) from error
-

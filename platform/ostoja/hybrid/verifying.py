@@ -90,7 +90,10 @@ def compare(exchange: Exchange, ask) -> list[dict]:
             continue
         pairs = zip(buckets(exchange, label), ask({"of": "buckets", "model": label})["buckets"], strict=True)
         for number in [n for n, (a, b) in enumerate(pairs) if a != b]:
-            here, there = bucket(exchange, label, number), ask({"of": "bucket", "model": label, "number": number})["leaves"]
+            here, there = (
+                bucket(exchange, label, number),
+                ask({"of": "bucket", "model": label, "number": number})["leaves"],
+            )
             for key in sorted(k for k in here.keys() | there.keys() if here.get(k) != there.get(k)):
                 found.append({"model": label, "record": key, "why": _why(exchange, key, key in here, key in there)})
     return found

@@ -38,7 +38,13 @@ def enrol(request: HttpRequest) -> HttpResponse:
         if len(request.body) > MOST_WORDS:
             raise ValueError
         said = orjson.loads(request.body)
-        asked = str(said["code"]), str(said["key"]), str(said["name"]), int(said["epoch"]), str(said["manifest"]).encode()
+        asked = (
+            str(said["code"]),
+            str(said["key"]),
+            str(said["name"]),
+            int(said["epoch"]),
+            str(said["manifest"]).encode(),
+        )
     except (ValueError, KeyError, TypeError):
         return _problem(400, "bad_message", _("This is no request to enrol."))
     try:
@@ -102,14 +108,19 @@ def _recognised(request: HttpRequest, key: uuid.UUID) -> Link:
     if link is None or lane not in ("push", "pull") or not keys.is_signed(link.peer_key, signature, *parts):
         raise NotAllowed(_("This link is not open, or the key is not its own."), code="link_closed")
     if abs(time.time() - moment) > SKEW:
-        raise NotAllowed(_("The clocks of the two sites differ by more than ten minutes: set both by NTP."), code="clock_suspect")
+        raise NotAllowed(
+            _("The clocks of the two sites differ by more than ten minutes: set both by NTP."), code="clock_suspect"
+        )
     column = "pushes" if lane == "push" else "pulls"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE hybrid_progress SET {column} = %s WHERE link_id = %s AND {column} < %s", [counter, str(key), counter]
+            f"UPDATE hybrid_progress SET {column} = %s WHERE link_id = %s AND {column} < %s",
+            [counter, str(key), counter],
         )
         if not cursor.rowcount:
-            raise NotAllowed(_("This request was made before: it was played again, or the site was cloned."), code="replayed")
+            raise NotAllowed(
+                _("This request was made before: it was played again, or the site was cloned."), code="replayed"
+            )
     return link
 
 
@@ -133,4 +144,6 @@ def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:
 
 def _problem(status: int, code: str, detail: str) -> HttpResponse:
     body = {"type": "about:blank", "status": status, "code": code, "detail": detail}
-    return JsonResponse(body, status=status, content_type="application/problem+json", headers={"Cache-Control": "no-store"})
+    return JsonResponse(
+        body, status=status, content_type="application/problem+json", headers={"Cache-Control": "no-store"}
+    )

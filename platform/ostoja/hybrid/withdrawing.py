@@ -74,11 +74,7 @@ def _empty_columns(cursor, table: Table) -> None:
 
 def _empty_table(cursor, site: Here, table: Table) -> None:
     """Remove the rows that nothing which stays here hangs on."""
-    stays = [
-        f'SELECT "{c.column}" FROM "{t.name}"'
-        for t, c in site.tables.referring(table.label)
-        if not t.holdable(1)
-    ]
+    stays = [f'SELECT "{c.column}" FROM "{t.name}"' for t, c in site.tables.referring(table.label) if not t.holdable(1)]
     for name, column in site.tables.local_parts(table.label):
         cursor.execute(f'DELETE FROM "{name}" WHERE "{column}" IN (SELECT id FROM "{table.name}")')
     where = " AND ".join(f"t.id NOT IN ({one})" for one in stays) or "true"
@@ -87,7 +83,8 @@ def _empty_table(cursor, site: Here, table: Table) -> None:
     for referring, column in site.tables.referring(table.label):
         if column.null:
             cursor.execute(
-                f'UPDATE "{referring.name}" SET "{column.column}" = NULL WHERE "{column.column}" = ANY(%s::uuid[])', [keys]
+                f'UPDATE "{referring.name}" SET "{column.column}" = NULL WHERE "{column.column}" = ANY(%s::uuid[])',
+                [keys],
             )
     cursor.execute(f'DELETE FROM "{table.name}" WHERE id = ANY(%s::uuid[])', [keys])
     cursor.execute("UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [keys])

@@ -120,7 +120,9 @@ class RecordForm(forms.ModelForm):
         # In bulk only what needs no query is asked here; the insert itself tells the rest. What follows from the lines
         # (an amount) is not known yet, so that rules on a record with lines are left to the database.
         exclude = self._get_validation_exclusions()
-        exclude |= {n for n, f in self.fields.items() if isinstance(f, RelationField)}  # looked up already, among the visible
+        exclude |= {
+            n for n, f in self.fields.items() if isinstance(f, RelationField)
+        }  # looked up already, among the visible
         try:
             self.instance = construct_instance(self, self.instance, self._meta.fields)
             self.instance.clean_fields(exclude=exclude)

@@ -51,7 +51,9 @@ def prepare_cluster(maintenance: Mapping[str, str], target: Mapping[str, str], p
         cursor.execute("select rolname from pg_roles where rolname in (%s, %s)", [OWNER, APP])
         roles = {row[0] for row in cursor.fetchall()}
         if OWNER not in roles:
-            cursor.execute(sql.SQL("create role {} login createdb createrole password %s").format(owner), [passwords[OWNER]])
+            cursor.execute(
+                sql.SQL("create role {} login createdb createrole password %s").format(owner), [passwords[OWNER]]
+            )
         if APP not in roles:
             cursor.execute(sql.SQL("create role {} login noinherit password %s").format(app), [passwords[APP]])
         cursor.execute("select 1 from pg_database where datname = %s", [target["dbname"]])
@@ -72,7 +74,10 @@ def prepare_cluster(maintenance: Mapping[str, str], target: Mapping[str, str], p
             sql.SQL("revoke create on schema public from public"),
             sql.SQL("revoke all on database {} from public").format(name),
             sql.SQL("grant connect on database {} to {}").format(name, app),
-            *(sql.SQL("create extension if not exists {} with schema public").format(sql.Identifier(e)) for e in EXTENSIONS),
+            *(
+                sql.SQL("create extension if not exists {} with schema public").format(sql.Identifier(e))
+                for e in EXTENSIONS
+            ),
         ]
         for statement in statements:
             cursor.execute(statement)
@@ -95,11 +100,17 @@ def prepare_external(owner_url: str, app_url: str) -> None:
             " has_database_privilege(current_database(), 'create'), has_schema_privilege('public', 'create')"
             " from pg_roles where rolname = current_user"
         )
-        owner, database, number, version, may_create_databases, may_create_roles, encoding, may_create, may_fill = cursor.fetchone()
+        owner, database, number, version, may_create_databases, may_create_roles, encoding, may_create, may_fill = (
+            cursor.fetchone()
+        )
         if database != app_database:
-            raise DatabaseUnfit(f"database.url names the database {app_database} and database.owner_url {database}: name one.")
+            raise DatabaseUnfit(
+                f"database.url names the database {app_database} and database.owner_url {database}: name one."
+            )
         if number < LEAST_VERSION:
-            raise DatabaseUnfit(f"The database is PostgreSQL {version}: Ostoja needs {LEAST_VERSION // 10000} or newer.")
+            raise DatabaseUnfit(
+                f"The database is PostgreSQL {version}: Ostoja needs {LEAST_VERSION // 10000} or newer."
+            )
         if encoding != "UTF8":
             raise DatabaseUnfit(f"The database {database} has the encoding {encoding}: make it with `encoding 'UTF8'`.")
         missing = [
@@ -117,11 +128,17 @@ def prepare_external(owner_url: str, app_url: str) -> None:
         for extension in EXTENSIONS:
             if extension not in installed and may_create:
                 try:
-                    cursor.execute(sql.SQL("create extension if not exists {} with schema public").format(sql.Identifier(extension)))
+                    cursor.execute(
+                        sql.SQL("create extension if not exists {} with schema public").format(
+                            sql.Identifier(extension)
+                        )
+                    )
                 except psycopg2.Error:
                     missing.append(f"create extension {extension} with schema public;")
         if missing:
-            raise DatabaseUnfit(f"The database {database} lacks something; let its administrator run: {' '.join(missing)}")
+            raise DatabaseUnfit(
+                f"The database {database} lacks something; let its administrator run: {' '.join(missing)}"
+            )
         if owner != app:
             cursor.execute("revoke create on schema public from public")
             cursor.execute(sql.SQL("revoke temporary on database {} from public").format(sql.Identifier(database)))

@@ -141,7 +141,11 @@ def _disk(patient: Patient) -> Iterator[Verdict]:
     for path in {next(p for p in (place, *place.parents) if p.exists()) for place in places}:
         free = shutil.disk_usage(path).free
         state = FAIL if free < LEAST_FREE_BYTES else WARN if free < SCARCE_BYTES else OK
-        yield state, f"{free / 1e9:.1f} GB are free for {path}.", "" if state == OK else "Make room, or move the data to a larger disk."
+        yield (
+            state,
+            f"{free / 1e9:.1f} GB are free for {path}.",
+            "" if state == OK else "Make room, or move the data to a larger disk.",
+        )
 
 
 @check("secrets", NOTHING)
@@ -164,7 +168,7 @@ def _database(_patient: Patient) -> Iterator[Verdict]:
             advice = "Start it with `ostoja up`, or mend database.url in ostoja.toml."
             yield FAIL, f"The {alias} role can't connect: {' '.join(str(error).split())}", advice
             return
-    (number, version, encoding), = _rows(
+    ((number, version, encoding),) = _rows(
         "SELECT current_setting('server_version_num')::int, current_setting('server_version'), current_setting('server_encoding')"
     )
     if number < LEAST_VERSION:
@@ -179,10 +183,14 @@ def _database(_patient: Patient) -> Iterator[Verdict]:
 def _clock(_patient: Patient) -> Verdict:
     """The database's clock and ours agree: deadlines, signatures and the order of changes rest on it."""
     before = time.time()
-    (theirs,), = _rows("SELECT extract(epoch FROM clock_timestamp())::double precision")
+    ((theirs,),) = _rows("SELECT extract(epoch FROM clock_timestamp())::double precision")
     off = max(before - theirs, theirs - time.time(), 0.0)
     if off > 2:
-        return (FAIL if off > 60 else WARN), f"The database's clock is {off:.0f} s off.", "Let both machines keep time by NTP."
+        return (
+            (FAIL if off > 60 else WARN),
+            f"The database's clock is {off:.0f} s off.",
+            "Let both machines keep time by NTP.",
+        )
     return OK, "The database's clock agrees with this machine's."
 
 
@@ -210,8 +218,15 @@ def _broker(_patient: Patient) -> Verdict:
         return FAIL, f"It does not answer: {error}", "Start it with `ostoja up`, or mend broker.url in ostoja.toml."
     limit, used = facts.get("maxmemory", 0), facts.get("used_memory", 0)
     if limit and used > 0.9 * limit:
-        return WARN, f"Its memory is nearly full ({used // 1_000_000} of {limit // 1_000_000} MB).", "Raise its maxmemory."
-    return OK, f"{facts.get('server_name', 'redis').capitalize()} {facts.get('valkey_version') or facts.get('redis_version')} answers."
+        return (
+            WARN,
+            f"Its memory is nearly full ({used // 1_000_000} of {limit // 1_000_000} MB).",
+            "Raise its maxmemory.",
+        )
+    return (
+        OK,
+        f"{facts.get('server_name', 'redis').capitalize()} {facts.get('valkey_version') or facts.get('redis_version')} answers.",
+    )
 
 
 @check("mail", NOTHING)
@@ -220,12 +235,20 @@ def _mail(_patient: Patient) -> Verdict:
     if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
         if settings.DEVELOPMENT:
             return OK, "Mail is kept in the home and not sent: this is a development installation."
-        return WARN, "Mail is kept in the home and not sent.", "Name a mail server: [mail] url = \"smtp://user:password@host:587\" in ostoja.toml."
+        return (
+            WARN,
+            "Mail is kept in the home and not sent.",
+            'Name a mail server: [mail] url = "smtp://user:password@host:587" in ostoja.toml.',
+        )
     try:
         with socket.create_connection((settings.EMAIL_HOST, settings.EMAIL_PORT), timeout=3):
             return OK, f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} answers."
     except OSError as error:
-        return FAIL, f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} can't be reached: {error}", "Mend mail.url in ostoja.toml."
+        return (
+            FAIL,
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} can't be reached: {error}",
+            "Mend mail.url in ostoja.toml.",
+        )
 
 
 # Rights
@@ -237,17 +260,29 @@ def _roles(_patient: Patient) -> Iterator[Verdict]:
     app, owner = settings.DATABASES["default"]["USER"], settings.DATABASES["owner"]["USER"]
     if app == owner:
         yield (
-            WARN, f"One role, {app}, does everything: the wall between tenants in the database is down.",
+            WARN,
+            f"One role, {app}, does everything: the wall between tenants in the database is down.",
             "Name a second role in database.owner_url, and let database.url log in as a role that owns nothing.",
         )
         return
     found = _rows("SELECT rolsuper, rolbypassrls, rolcreaterole, rolinherit FROM pg_roles WHERE rolname = %s", [app])
-    powers = [name for name, has in zip(("SUPERUSER", "BYPASSRLS", "CREATEROLE", "INHERIT"), found[0], strict=True) if has] if found else []
+    powers = (
+        [name for name, has in zip(("SUPERUSER", "BYPASSRLS", "CREATEROLE", "INHERIT"), found[0], strict=True) if has]
+        if found
+        else []
+    )
     if powers:
-        yield FAIL, f"The role {app} is {_some(powers)}.", f"ALTER ROLE \"{app}\" {' '.join('NO' + power for power in powers)};"
-    owned = _rows("SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolname = %s AND relkind IN ('r', 'p')", [app])
+        yield (
+            FAIL,
+            f"The role {app} is {_some(powers)}.",
+            f'ALTER ROLE "{app}" {" ".join("NO" + power for power in powers)};',
+        )
+    owned = _rows(
+        "SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolname = %s AND relkind IN ('r', 'p')",
+        [app],
+    )
     if owned[0][0]:
-        yield FAIL, f"The role {app} owns {_count(owned[0][0], 'table')}.", f"REASSIGN OWNED BY \"{app}\" TO \"{owner}\";"
+        yield FAIL, f"The role {app} owns {_count(owned[0][0], 'table')}.", f'REASSIGN OWNED BY "{app}" TO "{owner}";'
     if _rows("SELECT has_schema_privilege(%s, 'public', 'create')", [app])[0][0]:
         yield FAIL, f"The role {app} may create tables in public.", "REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
     if not powers and not owned[0][0]:
@@ -282,7 +317,8 @@ def _grants(patient: Patient) -> Iterator[Verdict]:
     strangers = _rows(STRANGERS_IN_SCHEMAS) + _rows(STRANGERS_IN_TABLES)
     for schema, role in strangers[:SHOWN]:
         yield (
-            FAIL, f"{role} has rights in the schema of {patient.named([schema])}.",
+            FAIL,
+            f"{role} has rights in the schema of {patient.named([schema])}.",
             f"REVOKE ALL ON SCHEMA {schema} FROM {role}; REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role};",
         )
     members = _rows(STRANGE_MEMBERS, [settings.DATABASES["default"]["USER"], settings.DATABASES["owner"]["USER"]])
@@ -290,7 +326,11 @@ def _grants(patient: Patient) -> Iterator[Verdict]:
         yield FAIL, f"{member} may act as {role}.", f'REVOKE "{role}" FROM "{member}";'
     without = [row[0] for row in _rows(WITHOUT_RIGHTS)]
     if without:
-        yield FAIL, f"The schemas of {patient.named(without)} lack their role or its rights.", "Run `ostoja fleet migrate`."
+        yield (
+            FAIL,
+            f"The schemas of {patient.named(without)} lack their role or its rights.",
+            "Run `ostoja fleet migrate`.",
+        )
     if not (strangers or members or without):
         yield OK, "Each tenant's role has rights in its own schema only."
 
@@ -304,7 +344,11 @@ def _names(patient: Patient) -> Verdict:
         " WHERE p.relnamespace = 'public'::regnamespace AND p.relkind IN ('r', 'p', 'v', 'm')"
     )
     if twice:
-        return FAIL, f"{_some(row[0] for row in twice)} exist in public and in tenants.", "Drop or rename the one in public."
+        return (
+            FAIL,
+            f"{_some(row[0] for row in twice)} exist in public and in tenants.",
+            "Drop or rename the one in public.",
+        )
     return OK, "No table name exists both in public and in a tenant."
 
 
@@ -315,7 +359,11 @@ def _names(patient: Patient) -> Verdict:
 def _migrations(patient: Patient) -> Iterator[Verdict]:
     """Shared tables and tenants are at the release that this code is."""
     if waiting := platform_schema.pending(connections["owner"]):
-        yield FAIL, f"The shared tables wait for {_some(f'{app}.{name}' for app, name in waiting)}.", "Run `ostoja fleet migrate`."
+        yield (
+            FAIL,
+            f"The shared tables wait for {_some(f'{app}.{name}' for app, name in waiting)}.",
+            "Run `ostoja fleet migrate`.",
+        )
         return
     chosen = {tenant.schema_name for tenant in patient.tenants}
     heads = [head for head in fleet.status() if head.schema in chosen]
@@ -333,14 +381,18 @@ def _migrations(patient: Patient) -> Iterator[Verdict]:
 def _template(_patient: Patient) -> Verdict:
     """New tenants are made of it."""
     if template.current() is None:
-        return WARN, "The template of this release was not built yet: the next sign-up waits for it.", "Run `ostoja fleet migrate`."
+        return (
+            WARN,
+            "The template of this release was not built yet: the next sign-up waits for it.",
+            "Run `ostoja fleet migrate`.",
+        )
     return OK, "The template is of this release."
 
 
 @check("pool")
 def _pool(_patient: Patient) -> Verdict:
     """Ready schemas let a sign-up take a moment instead of seconds."""
-    (count,), = _rows("SELECT count(*) FROM public.tenancy_readyschema WHERE release = %s", [_mark()])
+    ((count,),) = _rows("SELECT count(*) FROM public.tenancy_readyschema WHERE release = %s", [_mark()])
     wanted = pool.minimum()
     if count < wanted:
         advice = "The schedule refills it; `ostoja fleet migrate` does it now."
@@ -359,7 +411,8 @@ def _mark() -> str:
 def _tenants(patient: Patient) -> Verdict:
     """None is stuck half-made."""
     stuck = [
-        tenant for tenant in patient.tenants
+        tenant
+        for tenant in patient.tenants
         if tenant.state == Tenant.State.BUILDING and tenant.created_at < timezone.now() - timedelta(minutes=10)
     ]
     if stuck:
@@ -377,13 +430,25 @@ def _jobs(patient: Patient) -> Iterator[Verdict]:
         "SELECT count(*) FILTER (WHERE state = 'parked'), count(*) FILTER (WHERE state = 'queued' AND run_after < %s)"
         " FROM {schema}.jobs_job"
     )
-    found = [row for row in fleet.over_tenants(connections["owner"], sql, [timezone.now() - timedelta(minutes=10)]) if row[0] in ours]
+    found = [
+        row
+        for row in fleet.over_tenants(connections["owner"], sql, [timezone.now() - timedelta(minutes=10)])
+        if row[0] in ours
+    ]
     parked = {schema: count for schema, count, _late in found if count}
     late = {schema: count for schema, _parked, count in found if count}
     if parked:
-        yield WARN, f"{_count(sum(parked.values()), 'job')} given up, in {patient.named(parked)}.", "Look at them under Jobs there, then retry or cancel."
+        yield (
+            WARN,
+            f"{_count(sum(parked.values()), 'job')} given up, in {patient.named(parked)}.",
+            "Look at them under Jobs there, then retry or cancel.",
+        )
     if late:
-        yield FAIL, f"{_count(sum(late.values()), 'job')} waiting for more than ten minutes, in {patient.named(late)}.", "Is a worker running? `ostoja up` starts one."
+        yield (
+            FAIL,
+            f"{_count(sum(late.values()), 'job')} waiting for more than ten minutes, in {patient.named(late)}.",
+            "Is a worker running? `ostoja up` starts one.",
+        )
     if not parked and not late:
         yield OK, "No job was given up, none waits for long."
 
@@ -397,7 +462,11 @@ def _schedule(_patient: Patient) -> Verdict:
         [locks.OURS, locks.SCHEDULE],
     )
     if not held:
-        return WARN, "No schedule is running: lost jobs are not sent again, the pool is not refilled.", "Start it with `ostoja up`."
+        return (
+            WARN,
+            "No schedule is running: lost jobs are not sent again, the pool is not refilled.",
+            "Start it with `ostoja up`.",
+        )
     return OK, "It is running."
 
 
@@ -430,7 +499,8 @@ def _journal(patient: Patient) -> Iterator[Verdict]:
             fine, changes = fine + 1, changes + verdict.head
         else:
             yield (
-                FAIL, f"{tenant.slug}: {verdict.why}",
+                FAIL,
+                f"{tenant.slug}: {verdict.why}",
                 "Somebody changed the journal behind Ostoja's back: keep a copy of the database as evidence, and compare with a backup.",
             )
     yield OK, f"{_count(fine, 'journal')} verified, {_count(changes, 'change')}."

@@ -29,7 +29,9 @@ def secret(home: Path, name: str) -> str:
         _make(path)
         word = path.read_text().strip()
     except PermissionError:
-        raise SecretUnreadable(f"{path} may not be read by this user: run ostoja as the user who started it first.") from None
+        raise SecretUnreadable(
+            f"{path} may not be read by this user: run ostoja as the user who started it first."
+        ) from None
     if not word:
         raise SecretUnreadable(f"{path} is empty: put the secret back from your backup.")
     return word

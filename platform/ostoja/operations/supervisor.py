@@ -62,8 +62,13 @@ class Program:
         parent = os.getpid()
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                list(self.command), env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True, preexec_fn=lambda: keeper.die_with_parent(signal.SIGTERM, parent),
+                list(self.command),
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=lambda: keeper.die_with_parent(signal.SIGTERM, parent),
             )
         self.began = time.monotonic()
 
@@ -80,7 +85,9 @@ class Program:
 class Supervisor:
     """Runs ``programs`` on top of ``services`` until a signal comes; ``say`` gets a sentence for a person."""
 
-    def __init__(self, home: Path, services: Sequence[Service], programs: Sequence[Program], say: Callable[[str], None]):
+    def __init__(
+        self, home: Path, services: Sequence[Service], programs: Sequence[Program], say: Callable[[str], None]
+    ):
         self.logs = home / "logs"
         self.services = list(services)
         self.programs = list(programs)
@@ -100,7 +107,10 @@ class Supervisor:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
-        earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)}
+        earlier = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        }
         earlier_wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
@@ -149,10 +159,14 @@ class Supervisor:
     def _give_up_if_hopeless(self, until: float) -> None:
         for program in self.programs:
             if program.crashes >= 3:
-                raise CannotRun(f"“{program.name}” does not start: {self._last_words(program)} More is in {self._log(program)}.")
+                raise CannotRun(
+                    f"“{program.name}” does not start: {self._last_words(program)} More is in {self._log(program)}."
+                )
         if time.monotonic() > until:
             program = self.programs[0]
-            raise CannotRun(f"“{program.name}” does not answer: {self._last_words(program)} More is in {self._log(program)}.")
+            raise CannotRun(
+                f"“{program.name}” does not answer: {self._last_words(program)} More is in {self._log(program)}."
+            )
 
     def _look_after_services(self) -> None:
         for service in self.services:
@@ -237,11 +251,15 @@ def free_port(host: str, port: int) -> None:
     except socket.gaierror:
         raise CannotRun(f"“{host}” is no address of this machine: give another --host.") from None
     except PermissionError:
-        raise CannotRun(f"Port {port} needs more rights than you have: give one above 1023, such as --port 8000.") from None
+        raise CannotRun(
+            f"Port {port} needs more rights than you have: give one above 1023, such as --port 8000."
+        ) from None
     except OverflowError:
         raise CannotRun(f"{port} is no port: give --port a number from 1 to 65535.") from None
     except OSError as error:
-        raise CannotRun(f"Port {port} on {host} can't be used ({error.strerror}): give another with --port, such as --port {port + 1}.") from None
+        raise CannotRun(
+            f"Port {port} on {host} can't be used ({error.strerror}): give another with --port, such as --port {port + 1}."
+        ) from None
 
 
 def answers(host: str, port: int) -> bool:

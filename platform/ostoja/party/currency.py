@@ -21,7 +21,9 @@ def own() -> str:
 def known(code: str) -> None:
     """Raise ValidationError unless ``code`` is a currency of ISO 4217."""
     if not is_currency(code):
-        raise ValidationError(_("“%(code)s” is no currency; write three letters as in EUR."), params={"code": code}, code="currency")
+        raise ValidationError(
+            _("“%(code)s” is no currency; write three letters as in EUR."), params={"code": code}, code="currency"
+        )
 
 
 class CurrencyField(models.CharField):

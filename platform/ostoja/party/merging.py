@@ -43,7 +43,11 @@ def references(party_model: type[models.Model]) -> Iterator[tuple[type[models.Mo
     """Every foreign key of a business object to a party, but for the one that tells of the merge."""
     for model in registry.records():
         for field in model._meta.concrete_fields:
-            if isinstance(field, models.ForeignKey) and field.related_model is party_model and field.name != "merged_into":
+            if (
+                isinstance(field, models.ForeignKey)
+                and field.related_model is party_model
+                and field.name != "merged_into"
+            ):
                 yield model, field
 
 

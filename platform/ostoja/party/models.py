@@ -72,7 +72,13 @@ class Party(Record):
     external_ref = models.CharField(_("external number"), max_length=60, blank=True)
     notes = models.TextField(_("notes"), blank=True)
     merged_into = models.ForeignKey(
-        "self", models.PROTECT, null=True, blank=True, related_name="merged", verbose_name=_("the same as"), db_index=False
+        "self",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="merged",
+        verbose_name=_("the same as"),
+        db_index=False,
     )
 
     data = Data(
@@ -355,9 +361,7 @@ class Relation(Record):
         PARTNER_OF = "partner_of", _("Partner of")
         REFERRED_BY = "referred_by", _("Referred by")
 
-    party = models.ForeignKey(
-        Party, models.PROTECT, related_name="relations", verbose_name=_("party"), db_index=False
-    )
+    party = models.ForeignKey(Party, models.PROTECT, related_name="relations", verbose_name=_("party"), db_index=False)
     type = models.CharField(_("relation"), max_length=16, choices=Type, default=Type.WORKS_FOR)
     other = models.ForeignKey(Party, models.PROTECT, related_name="related_from", verbose_name=_("to"))
     role = models.CharField(_("function"), max_length=120, blank=True)

@@ -46,7 +46,9 @@ class Installation(Section):
     kind: Literal["public", "private", "hybrid"] = "public"
     name: str = "Ostoja"
     base_domain: str = "localhost"
-    port: int = Field(default=0, ge=0, le=65535)  # in links, when browsers need one; 0: the usual, or that of `ostoja up`
+    port: int = Field(
+        default=0, ge=0, le=65535
+    )  # in links, when browsers need one; 0: the usual, or that of `ostoja up`
     storage: Literal["cloud", "internal"] = "cloud"
     signup: Literal["open", "closed"] = "open"
     https: bool = False

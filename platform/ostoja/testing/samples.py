@@ -37,7 +37,10 @@ DEMANDED: dict[str, dict[str, Callable[[int], object]]] = {
     "access.role": {"grants": lambda n: {}, "classes": lambda n: ["public"], "code": lambda n: f"role-{n}"},
     "access.savedview": {"object": lambda n: "party.party", "query": lambda n: {"state": "active"}},
     "exchange.savedmapping": {
-        "columns": lambda n: ["a"],"object": lambda n: "party.party", "mapping": lambda n: {"version": 1, "columns": [{"from": "a", "to": "name"}]}},
+        "columns": lambda n: ["a"],
+        "object": lambda n: "party.party",
+        "mapping": lambda n: {"version": 1, "columns": [{"from": "a", "to": "name"}]},
+    },
 }
 
 
@@ -130,7 +133,9 @@ class Samples:
 
     def _alone(self, field) -> bool:
         """Whether a value of the field may stand in one row only."""
-        return any(field.name in c.fields for c in field.model._meta.constraints if isinstance(c, models.UniqueConstraint))
+        return any(
+            field.name in c.fields for c in field.model._meta.constraints if isinstance(c, models.UniqueConstraint)
+        )
 
     def _other_relation(self, field, now):
         target = field.related_model

@@ -23,7 +23,14 @@ from ostoja.kernel.registry import Entry
 from . import display, places
 
 LANE_TONES = ("violet", "blue", "amber")
-TONES = {"danger": "red", "success": "green", "warning": "amber", "info": "blue", "neutral": "gray", "primary": "violet"}
+TONES = {
+    "danger": "red",
+    "success": "green",
+    "warning": "amber",
+    "info": "blue",
+    "neutral": "gray",
+    "primary": "violet",
+}
 
 
 def entry_of(model: type) -> Entry | None:
@@ -190,7 +197,9 @@ def _relation(column: Column, record) -> SafeString:
         return display.pill(title_of(other), tone_of_related(other))
     if not column.linked:
         return conditional_escape(title_of(other))
-    return format_html('<a class="hover:underline" href="{}">{}</a>', places.record_of(registry.of(type(other)), key), other)
+    return format_html(
+        '<a class="hover:underline" href="{}">{}</a>', places.record_of(registry.of(type(other)), key), other
+    )
 
 
 def _json(column: Column, record) -> SafeString:
@@ -214,8 +223,19 @@ def _url(column: Column, record) -> SafeString:
 
 
 DRAW: dict[str, Callable[[Column, models.Model], SafeString]] = {
-    "text": _plain, "long": _long, "money": _money, "number": _number, "date": _date, "moment": _moment, "bool": _bool,
-    "choice": _choice, "person": _person, "relation": _relation, "json": _json, "email": _email, "url": _url,
+    "text": _plain,
+    "long": _long,
+    "money": _money,
+    "number": _number,
+    "date": _date,
+    "moment": _moment,
+    "bool": _bool,
+    "choice": _choice,
+    "person": _person,
+    "relation": _relation,
+    "json": _json,
+    "email": _email,
+    "url": _url,
 }
 
 
@@ -246,7 +266,11 @@ def column(actor: Actor, entry: Entry, name: str) -> Column | None:
     related = entry_of(field.related_model) if kind == "relation" else None
     board = entry.surface.board
     return Column(
-        entry=entry, name=name, field=field, kind=kind, label=str(capfirst(field.verbose_name)),
+        entry=entry,
+        name=name,
+        field=field,
+        kind=kind,
+        label=str(capfirst(field.verbose_name)),
         pill=kind == "relation" and board is not None and board.field == name,
         linked=related is not None and may(actor, related, "view"),
     )
@@ -288,11 +312,18 @@ def row_of(columns: list[Column], record: models.Model, url: str) -> SafeString:
     cells = []
     for one in columns:
         if one.lead:
-            mark = display.avatar if one.entry.model is User or getattr(record, "kind", "") == "person" else display.logo
-            cells.append(format_html(
-                '<td class="{}"><a class="lead" href="{}">{}<span>{}</span></a></td>',
-                one.css, url, mark(title_of(record), key=record.pk), _lead_text(one, record),
-            ))
+            mark = (
+                display.avatar if one.entry.model is User or getattr(record, "kind", "") == "person" else display.logo
+            )
+            cells.append(
+                format_html(
+                    '<td class="{}"><a class="lead" href="{}">{}<span>{}</span></a></td>',
+                    one.css,
+                    url,
+                    mark(title_of(record), key=record.pk),
+                    _lead_text(one, record),
+                )
+            )
         else:
             cells.append(f'<td class="{one.css}">{one.html(record)}</td>')
     return display.safe_join("", cells)

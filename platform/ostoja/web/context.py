@@ -35,7 +35,9 @@ def frame(request: HttpRequest) -> dict:
     base = {"tenant": tenant.name if tenant else "", "host": request.get_host() if tenant else "", "current": ""}
     if actor is None or actor.user is None:
         return base
-    sees_settings = may(actor, registry.get("access.user"), "change") or may(actor, registry.get("access.role"), "change")
+    sees_settings = may(actor, registry.get("access.user"), "change") or may(
+        actor, registry.get("access.role"), "change"
+    )
     return base | {
         "current": getattr(request, "place", ""),
         "groups": groups(actor),

@@ -126,7 +126,9 @@ def ago(value: dt.datetime | None) -> SafeString:
         said = _("tomorrow, %(time)s") % {"time": format_time(local, "HH:mm", locale=locale())}
     else:
         said = date(local.date())
-    return format_html('<time datetime="{}" title="{}">{}</time>', value.isoformat(timespec="seconds"), moment(value), said)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', value.isoformat(timespec="seconds"), moment(value), said
+    )
 
 
 def lines(text: object) -> SafeString:

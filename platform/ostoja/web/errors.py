@@ -27,25 +27,40 @@ def _words(status: int) -> tuple[str, str]:
     known = {
         400: (_("This request can't be understood"), _("Go back and try again. If you typed the address, check it.")),
         403: (_("This is not for your role"), _("Somebody who looks after the roles in your company can change that.")),
-        404: (_("There is nothing here"), _("The page does not exist, or you may not see it. Both look the same on purpose.")),
+        404: (
+            _("There is nothing here"),
+            _("The page does not exist, or you may not see it. Both look the same on purpose."),
+        ),
         410: (_("This link no longer works"), _("Ask for a new one.")),
-        412: (_("Somebody was faster"), _("The record was changed meanwhile. Go back, load it again and repeat your change.")),
+        412: (
+            _("Somebody was faster"),
+            _("The record was changed meanwhile. Go back, load it again and repeat your change."),
+        ),
         413: (_("This is too big"), _("Send less at once.")),
         422: (_("That was not possible"), _("Go back and correct it.")),
         429: (_("Too many tries"), _("Wait a moment and try again.")),
-        503: (_("Back in a moment"), _("Ostoja is being looked after. Nothing is lost; this page works again shortly.")),
+        503: (
+            _("Back in a moment"),
+            _("Ostoja is being looked after. Nothing is lost; this page works again shortly."),
+        ),
     }
     return known.get(status, (_("Something went wrong on our side"), _("It is written down. Try again in a moment.")))
 
 
-def page(request: HttpRequest, status: int, *, heading: str = "", words: object = "", reference: str = "") -> HttpResponse:
+def page(
+    request: HttpRequest, status: int, *, heading: str = "", words: object = "", reference: str = ""
+) -> HttpResponse:
     """The page for a status, inside the frame when somebody is signed in."""
     usual_heading, usual_words = _words(status)
     actor = getattr(request, "actor", None)
     framed = actor is not None and status < 500
     context = {
-        "code": status, "heading": heading or usual_heading, "words": words or usual_words, "reference": reference,
-        "home_url": "/", "home_label": _("To the start page"),
+        "code": status,
+        "heading": heading or usual_heading,
+        "words": words or usual_words,
+        "reference": reference,
+        "home_url": "/",
+        "home_label": _("To the start page"),
     }
     template = "ostoja/errors/fault_inside.html" if framed else "ostoja/errors/fault.html"
     return render(request, template, context, status=status)
@@ -69,7 +84,9 @@ def not_found(request: HttpRequest, exception=None) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 for a form that is not from one of our pages, or from a page that was open for too long."""
     return page(
-        request, 403, heading=_("This page was open for too long"),
+        request,
+        403,
+        heading=_("This page was open for too long"),
         words=_("Nothing was changed. Go back, load the page again and repeat what you did."),
     )
 

@@ -142,13 +142,24 @@ def _in_use() -> frozenset[str]:
 
 
 def plain_form(
-    actor: Actor, entry: Entry, names: Sequence[str], record=None, *, data=None, initial: Mapping | None = None,
-    choices: Choices | None = None, asks: Iterable[str] = (), prefix: str = "",
+    actor: Actor,
+    entry: Entry,
+    names: Sequence[str],
+    record=None,
+    *,
+    data=None,
+    initial: Mapping | None = None,
+    choices: Choices | None = None,
+    asks: Iterable[str] = (),
+    prefix: str = "",
 ) -> RecordForm:
     """A dressed form of some fields of a record."""
     form = form_class(entry.model, tuple(names))(
-        data=data, instance=record if record is not None else entry.model(),
-        related=lambda model: may_point_to(actor, model), asks=asks, initial=dict(initial or {}),
+        data=data,
+        instance=record if record is not None else entry.model(),
+        related=lambda model: may_point_to(actor, model),
+        asks=asks,
+        initial=dict(initial or {}),
     )
     if prefix:
         form.prefix = prefix
@@ -173,7 +184,9 @@ def data_of(form: forms.BaseForm, post: QueryDict) -> dict[str, object]:
 
 def changed_only(form: RecordForm, data: Mapping[str, object]) -> dict[str, object]:
     """What differs from the record as it is."""
-    return {n: v for n, v in data.items() if form.fields[n].has_changed(form.get_initial_for_field(form.fields[n], n), v)}
+    return {
+        n: v for n, v in data.items() if form.fields[n].has_changed(form.get_initial_for_field(form.fields[n], n), v)
+    }
 
 
 def blame(form: forms.BaseForm, error: Refused) -> forms.BaseForm:
@@ -255,9 +268,7 @@ class Lines:
         self.prefix = name
         self.label = str(capfirst(part.model._meta.verbose_name_plural))
         self.add_label = _("Add a line")
-        self.names = tuple(
-            n for n in writable_fields(actor, part) if n not in (part.surface.inside, "position")
-        )
+        self.names = tuple(n for n in writable_fields(actor, part) if n not in (part.surface.inside, "position"))
         self.errors: list[str] = []
         self.rows: list[dict] = []
         self.forms: list[RecordForm] = []
@@ -319,7 +330,8 @@ class Lines:
     def columns(self) -> list[dict]:
         """The headings."""
         return [
-            {"label": capfirst(self.part.fields[n].verbose_name), "css": _cell_css(self.part, n, i)} for i, n in enumerate(self.names)
+            {"label": capfirst(self.part.fields[n].verbose_name), "css": _cell_css(self.part, n, i)}
+            for i, n in enumerate(self.names)
         ]
 
     @property
@@ -375,5 +387,3 @@ def forget_view(actor: Actor, pk) -> str:
     with changing(actor, "delete"):
         view.delete()
     return places.list_of(entry) if entry else "/"
-
-

@@ -79,7 +79,9 @@ def must(entry: Entry, actor, verb: str) -> None:
     """Raise NotAllowed unless the actor may do ``verb`` on some record of the object."""
     if not may(actor, entry, verb):
         raise NotAllowed(
-            _("Your role does not include “{verb}” on {things}.").format(verb=verb, things=entry.model._meta.verbose_name_plural)
+            _("Your role does not include “{verb}” on {things}.").format(
+                verb=verb, things=entry.model._meta.verbose_name_plural
+            )
         )
 
 

@@ -26,7 +26,9 @@ def pairs_of(query: QueryDict) -> Pairs:
     return [(name, value) for name, values in query.lists() for value in values]
 
 
-def translated(actor: Actor, entry: Entry, pairs: Iterable[tuple[str, str]], own: Iterable[str] = ()) -> tuple[Pairs, Pairs]:
+def translated(
+    actor: Actor, entry: Entry, pairs: Iterable[tuple[str, str]], own: Iterable[str] = ()
+) -> tuple[Pairs, Pairs]:
     """The pairs in the words of a list, and those that are not understood.
 
     ``own`` names further parameters that the page has besides filters. What is not understood stays out of the pairs.

@@ -242,7 +242,9 @@ class Listing:
             name = self.sort.removeprefix("-")
             field = self.entry.fields[name]
             related = entry_of(field.related_model) if isinstance(field, models.ForeignKey) else None
-            paths = [("-" if self.sort.startswith("-") else "") + (f"{name}__{title_field(related)}" if related else name)]
+            paths = [
+                ("-" if self.sort.startswith("-") else "") + (f"{name}__{title_field(related)}" if related else name)
+            ]
         else:
             paths = list(self.entry.surface.sort)
         keys = []
@@ -268,7 +270,9 @@ class Listing:
             rows = rows.filter(beyond(keys, place, back))
         order = [_order(k, back) for k in keys]
         wanted = rows.order_by(*order).values("pk")[: PAGE + 1]  # narrow rows are sorted, wide ones only fetched
-        names = tuple(dict.fromkeys([c.field.name for c in columns if c.kind in ("person", "relation")] + list(related)))
+        names = tuple(
+            dict.fromkeys([c.field.name for c in columns if c.kind in ("person", "relation")] + list(related))
+        )
         rows = self.entry.model._default_manager.filter(pk__in=wanted)
         if names:
             rows = rows.select_related(*names)
@@ -323,13 +327,17 @@ def search(actor: Actor, entry: Entry, rows: QuerySet, words: str) -> QuerySet:
     """
     for word in words.split()[:MOST_WORDS]:
         found = [q for path in entry.surface.search if (q := _matches(actor, entry.model, path, word)) is not None]
-        found += [Q((f"{code}__in", (word, word.upper()))) for code in entry.surface.codes if may_see(actor, entry, code)]
+        found += [
+            Q((f"{code}__in", (word, word.upper()))) for code in entry.surface.codes if may_see(actor, entry, code)
+        ]
         if not found:
             return rows.none()
         if len(found) == 1:
             rows = rows.filter(found[0])
             continue
-        asked = [entry.model._default_manager.order_by().filter(q).values_list("pk", flat=True)[: SELDOM + 1] for q in found]
+        asked = [
+            entry.model._default_manager.order_by().filter(q).values_list("pk", flat=True)[: SELDOM + 1] for q in found
+        ]
         keys = set(asked[0].union(*asked[1:], all=True))
         rows = rows.filter(pk__in=keys) if len(keys) <= SELDOM else rows.filter(Q(*found, _connector=Q.OR))
     return rows

@@ -48,7 +48,11 @@ def story(actor, entry: Entry, record) -> list[Told]:
     for event in events:
         who = people.get(event.actor) or _("Ostoja")
         changes = [
-            {"label": capfirst(entry.fields[name].verbose_name), "old": _shown(entry, record, name, old, names), "new": _shown(entry, record, name, new, names)}
+            {
+                "label": capfirst(entry.fields[name].verbose_name),
+                "old": _shown(entry, record, name, old, names),
+                "new": _shown(entry, record, name, new, names),
+            }
             for name, old, new in event.fields
             if name not in SYSTEM_FIELDS
         ]
@@ -62,7 +66,11 @@ def story(actor, entry: Entry, record) -> list[Told]:
 
 def _headline(entry: Entry, event: Event, who: str) -> tuple[str, str, str]:
     if event.op == "I":
-        return ("upload", "blue", _("{who} imported it").format(who=who)) if event.verb == "import" else ("plus", "blue", _("{who} created it").format(who=who))
+        return (
+            ("upload", "blue", _("{who} imported it").format(who=who))
+            if event.verb == "import"
+            else ("plus", "blue", _("{who} created it").format(who=who))
+        )
     if event.op == "D":
         return "trash-2", "red", _("{who} deleted it").format(who=who)
     verb = entry.verbs.get(event.verb)

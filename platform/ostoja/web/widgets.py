@@ -22,8 +22,15 @@ class RelationPicker(forms.Widget):
         label = self.label_of(value) if value and self.label_of else ""
         return mark_safe(
             get_template("ostoja/parts/picker.html").render(
-                {"name": name, "value": value or "", "label": label, "widget": self, "id": attrs.pop("id", f"id_{name}"),
-                 "attrs": attrs, "required": attrs.pop("required", False)}
+                {
+                    "name": name,
+                    "value": value or "",
+                    "label": label,
+                    "widget": self,
+                    "id": attrs.pop("id", f"id_{name}"),
+                    "attrs": attrs,
+                    "required": attrs.pop("required", False),
+                }
             )
         )
 
@@ -122,23 +129,45 @@ def render_field(bound, css: str = "", **attrs) -> SafeString:
         return format_html("{}{}", bound.as_widget(), errors_of(bound))
     widget = bound.field.widget
     wide = "full" if isinstance(widget, forms.Textarea) else ""
-    help_text = format_html('<div class="help" id="{}_help">{}</div>', bound.auto_id, bound.help_text) if bound.help_text else ""
+    help_text = (
+        format_html('<div class="help" id="{}_help">{}</div>', bound.auto_id, bound.help_text)
+        if bound.help_text
+        else ""
+    )
     if isinstance(widget, forms.CheckboxInput):
         return format_html(
             '<div class="form-field {} {}"><label class="check-line">{}<span>{}</span></label>{}{}</div>',
-            css, wide, control_of(bound, **attrs), bound.label, help_text, errors_of(bound),
+            css,
+            wide,
+            control_of(bound, **attrs),
+            bound.label,
+            help_text,
+            errors_of(bound),
         )
     if isinstance(widget, forms.CheckboxSelectMultiple):
         widget.attrs.setdefault("class", "cb")
         boxes = format_html_join(
-            "", '<label class="check-line py-0.5">{}<span>{}</span></label>', ((one.tag(), one.choice_label) for one in bound)
+            "",
+            '<label class="check-line py-0.5">{}<span>{}</span></label>',
+            ((one.tag(), one.choice_label) for one in bound),
         )
         return format_html(
             '<fieldset class="form-field {}"><legend class="mb-1 text-xs font-medium">{}</legend>{}{}{}</fieldset>',
             css, bound.label, boxes or _("There is nothing to choose from yet."), help_text, errors_of(bound),
         )  # fmt: skip
-    star = format_html('<span class="required" aria-hidden="true" title="{}">*</span>', _("Needed")) if bound.field.required else ""
+    star = (
+        format_html('<span class="required" aria-hidden="true" title="{}">*</span>', _("Needed"))
+        if bound.field.required
+        else ""
+    )
     return format_html(
         '<div class="form-field {} {}"><label for="{}">{}{}</label>{}{}{}</div>',
-        css, wide, bound.id_for_label, bound.label, star, control_of(bound, **attrs), help_text, errors_of(bound),
+        css,
+        wide,
+        bound.id_for_label,
+        bound.label,
+        star,
+        control_of(bound, **attrs),
+        help_text,
+        errors_of(bound),
     )

@@ -27,7 +27,6 @@ from ostoja.hybrid.core.wire import (
     encode,
 )
 
-
 REFUSED = "A rule of the database says no."
 
 
@@ -160,7 +159,9 @@ class Node:
         dead = self.things[key]
         terms = self.manifest.models[key.model]
         base = Row({}, dead.cl + 1, dead.level, dead.label_ver)
-        row, _moved = merge.written(base, values, terms, max(self.stamp_clock(now_ms), (dead.stamp.hlc >> 16) + 1), self.number)
+        row, _moved = merge.written(
+            base, values, terms, max(self.stamp_clock(now_ms), (dead.stamp.hlc >> 16) + 1), self.number
+        )
         self.capture(tx, key, "I", row)
         return row
 
@@ -405,9 +406,7 @@ class Node:
         clone.things, clone.stashes = dict(self.things), dict(self.stashes)
         clone.outbox, clone.conflicts = list(self.outbox), list(self.conflicts)
         clone.parked, clone.alarms, clone.open_txs = list(self.parked), [], {}
-        clone.links = {
-            n: copy.copy(s) for n, s in self.links.items()
-        }
+        clone.links = {n: copy.copy(s) for n, s in self.links.items()}
         for state in clone.links.values():
             state.ships, state.replies = dict(state.ships), []
         clone.poison = set(self.poison)

@@ -61,9 +61,7 @@ class Run:
         self.world = world_class(3 if head[0] % 3 == 2 else 2, node_class)
         off = {name for bit, names in enumerate(OPTIONAL) if head[1] >> bit & 1 for name in names}
         self.table = [name for name, weight in WEIGHTS.items() if name not in off for _ in range(weight)]
-        self.steps = [
-            tuple(program[at : at + WIDTH]) for at in range(HEAD, len(program) - WIDTH + 1, WIDTH)
-        ]
+        self.steps = [tuple(program[at : at + WIDTH]) for at in range(HEAD, len(program) - WIDTH + 1, WIDTH)]
         self.open: list = []
 
     def told(self) -> list[str]:
@@ -98,7 +96,11 @@ class Run:
 
     def link(self, x: int) -> tuple[int, int]:
         """Which direction of which link."""
-        return ((P, C), (C, P), (P, C), (C, P), (P, L), (L, P))[x % 6] if L in self.world.nodes else ((P, C), (C, P))[x % 2]
+        return (
+            ((P, C), (C, P), (P, C), (C, P), (P, L), (L, P))[x % 6]
+            if L in self.world.nodes
+            else ((P, C), (C, P))[x % 2]
+        )
 
     def _act(self, what: str, at: int, y: int, z: int):
         world = self.world

@@ -9,7 +9,21 @@ from ostoja.hybrid.core.apply import LINGERING
 from ostoja.hybrid.core.merge import path
 from ostoja.hybrid.core.sequence import Verdict
 from ostoja.hybrid.core.terms import LOCAL, OPEN, Authority, FieldTerms, Manifest, Merge, Mode, ModelTerms, Unique
-from ostoja.hybrid.core.wire import ZERO, DATA, Delete, Envelope, Fields, Key, Marker, Op, Purge, Row, Snap, Withheld, decode
+from ostoja.hybrid.core.wire import (
+    DATA,
+    ZERO,
+    Delete,
+    Envelope,
+    Fields,
+    Key,
+    Marker,
+    Op,
+    Purge,
+    Row,
+    Snap,
+    Withheld,
+    decode,
+)
 
 from .node import LinkState, Node, Tx, known_manifests
 
@@ -180,12 +194,18 @@ class World:
             value = others[j % len(others)].id
         else:
             value = self.token("s" if name == "ssn" else "v")
-        values = {"amount": self.token("a"), "currency": self.token("u")} if name in ("amount", "currency") else {name: value}
+        values = (
+            {"amount": self.token("a"), "currency": self.token("u")}
+            if name in ("amount", "currency")
+            else {name: value}
+        )
         tx = node.begin()
         after = node.write(tx, key, values, self.now)
         for n in values:
             seen = row.cells.get(n)
-            hold(seen is None or after.cells[n].stamp > seen.stamp, "I7", f"{at} overwrote {key}.{n} with an older stamp")
+            hold(
+                seen is None or after.cells[n].stamp > seen.stamp, "I7", f"{at} overwrote {key}.{n} with an older stamp"
+            )
         self._fact(node, tx, key, after, values)
         return tx
 
@@ -269,7 +289,11 @@ class World:
         key = self.pick(node, i)
         if key is None or (node.things[key].level > OPEN) == (level > OPEN):
             return None
-        moves = [k for k, t in node.things.items() if type(t) is Row and "deal" in t.cells and t.cells["deal"].value == key.id]
+        moves = [
+            k
+            for k, t in node.things.items()
+            if type(t) is Row and "deal" in t.cells and t.cells["deal"].value == key.id
+        ]
         if any(k in node.locked() for k in moves):
             return None
         tx = node.begin()
@@ -361,7 +385,9 @@ class World:
         for op in envelope.ops:
             thing = node.things.get(op.key)
             told = isinstance(op, Fields | Snap | Delete)
-            hold(not told or (thing is not None and thing.level == OPEN), "I4", f"b: {op} of a record that is local now")
+            hold(
+                not told or (thing is not None and thing.level == OPEN), "I4", f"b: {op} of a record that is local now"
+            )
         if envelope.ops:
             found = self._secrets(sealed.decode("utf-8", "replace"))
             hold(not found, "I4", f"a: {found} on the wire")
@@ -378,7 +404,9 @@ class World:
             self.net.remove(message)
         elif act in ("truncate", "corrupt"):
             at = bit % len(message.sealed)
-            changed = message.sealed[:at] + (b"" if act == "truncate" else bytes([message.sealed[at] ^ 1]) + message.sealed[at + 1 :])
+            changed = message.sealed[:at] + (
+                b"" if act == "truncate" else bytes([message.sealed[at] ^ 1]) + message.sealed[at + 1 :]
+            )
             hold(self._deliver(Message(message.to, changed)) == "corrupt", "I10", "a damaged envelope was taken")
             self.net.remove(message)
         elif act == "delay":
@@ -574,12 +602,10 @@ class World:
         for peer, state in premises.links.items():
             link, parked = premises.link(peer), all_parked
             ours = {k: v for k, v in self.projection(P, state.ceiling, link.manifest).items() if k not in parked}
-            theirs = {
-                k: v
-                for k, v in self.projection(peer, 9, self.nodes[peer].manifest).items()
-                if k not in parked
+            theirs = {k: v for k, v in self.projection(peer, 9, self.nodes[peer].manifest).items() if k not in parked}
+            differ = {
+                k: (ours.get(k), theirs.get(k)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)
             }
-            differ = {k: (ours.get(k), theirs.get(k)) for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k)}
             hold(not differ, "I1", f"premises and {peer} differ: {differ}")
             self._roots(peer, state.ceiling, link.manifest, parked)
         lingering = {p.key for node in self.nodes.values() for p in node.parked if p.reason == LINGERING}
@@ -592,11 +618,17 @@ class World:
         for d in self.deaths:
             for n, node in self.nodes.items():
                 thing = node.things.get(d.key)
-                hold(not isinstance(thing, Row) or thing.cl >= d.cl or d.key in all_parked, "I2", f"{d} is forgotten by {n}")
+                hold(
+                    not isinstance(thing, Row) or thing.cl >= d.cl or d.key in all_parked,
+                    "I2",
+                    f"{d} is forgotten by {n}",
+                )
         for n, node in self.nodes.items():
             for key, thing in node.things.items():
                 if key.model == "move" and isinstance(thing, Row):
-                    hold(self.moves.get(key, thing.cells["qty"].value) == thing.cells["qty"].value, "I3", f"{key} at {n}")
+                    hold(
+                        self.moves.get(key, thing.cells["qty"].value) == thing.cells["qty"].value, "I3", f"{key} at {n}"
+                    )
         for key in self.moves:
             hold(key in premises.things or key in all_parked, "I3", f"{key} is missing")
         for node in self.nodes.values():
@@ -609,7 +641,11 @@ class World:
         cloud = self.nodes[C]
         for key, thing in premises.things.items():
             if thing.level > OPEN:
-                hold(not isinstance(cloud.things.get(key), Row) and key not in cloud.stashes, "I5", f"{key} is still there")
+                hold(
+                    not isinstance(cloud.things.get(key), Row) and key not in cloud.stashes,
+                    "I5",
+                    f"{key} is still there",
+                )
                 hold(all(c.key != key for c in cloud.conflicts), "I5", f"a conflict of {key} is still there")
 
     def _roots(self, peer: int, ceiling: int, manifest: Manifest, parked) -> None:

@@ -45,7 +45,11 @@ class Running:
         config.touch()
         self.environment = {
             "c": {**clean, "OSTOJA_HOME": str(home), "OSTOJA_CONFIG": str(config)},
-            "p": {**clean, "OSTOJA_HOME": str(home / "premises"), "OSTOJA_CONFIG": str(home / "premises" / "ostoja.toml")},
+            "p": {
+                **clean,
+                "OSTOJA_HOME": str(home / "premises"),
+                "OSTOJA_CONFIG": str(home / "premises" / "ostoja.toml"),
+            },
         }
         self.log = home / "up.log"
         with self.log.open("wb") as out:
@@ -57,12 +61,19 @@ class Running:
         while LINKED not in self.log.read_text():
             assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
             time.sleep(0.5)
-        self.tokens = {side: self.command(side, "token", "create", "--tenant", "demo", "--user", "owner@demo.example") for side in "cp"}
+        self.tokens = {
+            side: self.command(side, "token", "create", "--tenant", "demo", "--user", "owner@demo.example")
+            for side in "cp"
+        }
 
     def command(self, side: str, *arguments: str) -> str:
         """One `ostoja` command at one side; answers what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "ostoja", *arguments], env=self.environment[side], cwd=self.home, capture_output=True, text=True
+            [sys.executable, "-m", "ostoja", *arguments],
+            env=self.environment[side],
+            cwd=self.home,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
@@ -75,7 +86,7 @@ class Running:
             headers={"Host": f"{host}:{port}", "Authorization": f"Bearer {self.tokens[side]}", "Content-Type": "application/json"},
         )  # fmt: skip
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or b"{}")
 
     def at_rest(self, seconds: float = 30) -> None:
         """Wait until neither side has anything left to say."""
@@ -148,7 +159,9 @@ def test_no_file_of_the_cloud_holds_what_is_closed(running):
     closed, opened = f"canary{secrets.token_hex(12)}", f"signal{secrets.token_hex(12)}"
     party = running.call("p", "POST", "/parties", {"kind": "org", "name": opened, "notes": closed})
     running.call("p", "PATCH", f"/parties/{party['id']}", {"notes": f"{closed} again", "city": "Gdynia"})
-    running.call("p", "POST", "/contact-points", {"party": party["id"], "type": "email", "value": f"{closed}@example.com"})
+    running.call(
+        "p", "POST", "/contact-points", {"party": party["id"], "type": "email", "value": f"{closed}@example.com"}
+    )
     running.call("p", "POST", "/activities", {"kind": "note", "subject": closed, "body": closed, "party": party["id"]})
     deal = running.call("p", "POST", "/deals", {"title": "Quiet", "party": party["id"], "amount": "1", "notes": closed})
     running.call("p", "DELETE", f"/deals/{deal['id']}")
@@ -164,7 +177,16 @@ def encodings(word: str) -> list[bytes]:
     """A word as it may lie in a file."""
     raw = word.encode()
     inner = [base64.b64encode(b"x" * shift + raw)[4:-4] for shift in range(3)]
-    return [raw, raw.upper(), raw[::-1], raw.hex().encode(), word.encode("utf-16-le"), word.encode("utf-16-be"), raw[:14], *inner]
+    return [
+        raw,
+        raw.upper(),
+        raw[::-1],
+        raw.hex().encode(),
+        word.encode("utf-16-le"),
+        word.encode("utf-16-be"),
+        raw[:14],
+        *inner,
+    ]
 
 
 def hits(home: Path, word: str) -> list[str]:

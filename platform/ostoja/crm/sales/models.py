@@ -140,7 +140,13 @@ class Deal(Record):
         "party.Party", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("customer")
     )
     owner = models.ForeignKey(
-        "access.User", models.PROTECT, null=True, blank=True, related_name="deals", verbose_name=_("owner"), db_index=False
+        "access.User",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="deals",
+        verbose_name=_("owner"),
+        db_index=False,
     )
     pipeline = models.ForeignKey(
         Pipeline, models.PROTECT, related_name="deals", verbose_name=_("pipeline"), editable=False,
@@ -240,7 +246,17 @@ class Deal(Record):
         if verb in ("add", "import") and not changed:
             return
         self.refresh_from_db(
-            fields=["title", "pipeline", "stage", "state", "amount", "closed_at", "lost_reason", "version", "updated_at"]
+            fields=[
+                "title",
+                "pipeline",
+                "stage",
+                "state",
+                "amount",
+                "closed_at",
+                "lost_reason",
+                "version",
+                "updated_at",
+            ]
         )
 
     @verb(to=State.WON, label=_("Win"), icon="trophy", tone="success")
@@ -348,9 +364,13 @@ class StageChange(Record):
         verbose_name = _("stage change")
         verbose_name_plural = _("stage changes")
         constraints = [
-            models.UniqueConstraint(fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"),
+            models.UniqueConstraint(
+                fields=["deal"], condition=Q(left_at__isnull=True), name="deal_stands_in_one_stage"
+            ),
             Check(
-                Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")), name="stage_is_left_after_it_was_entered", field="left_at",
+                Q(left_at__isnull=True) | Q(left_at__gte=F("entered_at")),
+                name="stage_is_left_after_it_was_entered",
+                field="left_at",
                 says=_("A stage is left after it was entered."),
             ),
         ]

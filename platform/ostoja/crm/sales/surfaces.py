@@ -117,4 +117,7 @@ class StageChangeSurface(Surface):
     automatic = True
 
 
-PartySurface.panels = (Panel("deals", _("Deals"), ("title", "amount", "stage", "state", "closes_on")), *PartySurface.panels)
+PartySurface.panels = (
+    Panel("deals", _("Deals"), ("title", "amount", "stage", "state", "closes_on")),
+    *PartySurface.panels,
+)

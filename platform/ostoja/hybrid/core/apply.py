@@ -32,7 +32,6 @@ from .wire import (
     Withheld,
 )
 
-
 ABSENT = "The record is not here."
 LINGERING = "The site was away longer than deaths are remembered, and this record is unknown."
 
@@ -125,7 +124,10 @@ def retry(parked: Iterable[Parked], held: Held, inbound: Inbound, site: Site, li
     The store takes them out of the parked ones first.
     """
     run = _Application(held, site, link, now_ms, Outcome(Verdict.APPLY, inbound))
-    return run.run([op for p in parked if (op := run.still_allowed(p.op)) is not None])
+    for waiting in parked:
+        if (op := run.still_allowed(waiting.op)) is not None:
+            run.tell(op)
+    return run.out
 
 
 def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:
@@ -158,6 +160,7 @@ class _Application:
         self.held, self.site, self.link, self.now_ms, self.out = held, site, link, now_ms, out
         self.things = dict(held.things)
         self.told_again: set[Key] = set()
+        self.origin = link.peer
 
     def run(self, ops) -> Outcome:
         for op in ops:
@@ -219,7 +222,7 @@ class _Application:
                 self._keep_closed(op)
                 self._inherit(key, terms)
         if merged.op:
-            self._enter(key, merged.op, merged.changed, origin=self.link.peer)
+            self._enter(key, merged.op, merged.changed, origin=self.origin)
         if not isinstance(op, Fields):
             self._settle(key)
         self._note_ship(op)
@@ -228,12 +231,18 @@ class _Application:
             self._again(key)
 
     def _settle(self, key: Key) -> None:
-        """The record is here (or dead) now: what waited for it joins it."""
+        """The record is here (or dead) now: what waited for it joins it, and is told to the peer, who may have forgotten."""
         for parked in self.held.parked.get(key, ()):
             if parked.reason != LINGERING and parked not in self.out.unparked:
                 self.out.unparked.append(parked)
                 if (op := self.still_allowed(parked.op)) is not None:
-                    self._content(op)
+                    self.tell(op)
+
+    def tell(self, op) -> None:
+        """Apply an operation that waited; what it changes is echoed."""
+        self.origin = 0
+        self._content(op)
+        self.origin = self.link.peer
 
     def still_allowed(self, op):
         """A parked operation without the fields that were closed while it waited."""

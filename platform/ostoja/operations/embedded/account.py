@@ -77,7 +77,12 @@ class Account:
     def run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess:
         """Run ``command`` as this account and answer its output; the caller looks at the exit status."""
         return subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
             **keeper.spawn_arguments(self.as_dict(), None),
         )
 

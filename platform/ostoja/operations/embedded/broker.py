@@ -47,9 +47,27 @@ class EmbeddedBroker(EmbeddedService):
         self.socket_directory(account)
         server = account.reachable_copy(self._programs(), self.home, "valkey") / "valkey-server"
         return [
-            str(server), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700",
-            "--dir", str(self.data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
-            "--maxmemory-policy", "noeviction", "--daemonize", "no", "--loglevel", "notice",
+            str(server),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--unixsocketperm",
+            "700",
+            "--dir",
+            str(self.data),
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "everysec",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "notice",
         ]
 
     def ready(self) -> bool:

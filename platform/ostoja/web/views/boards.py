@@ -77,7 +77,11 @@ def chooser_of(entry: Entry) -> models.ForeignKey | None:
         return None
     for other in field.related_model._meta.concrete_fields:
         mine = entry.fields.get(other.name)
-        if isinstance(other, models.ForeignKey) and isinstance(mine, models.ForeignKey) and mine.related_model is other.related_model:
+        if (
+            isinstance(other, models.ForeignKey)
+            and isinstance(mine, models.ForeignKey)
+            and mine.related_model is other.related_model
+        ):
             return mine
     return None
 
@@ -115,28 +119,51 @@ def board(request: HttpRequest, entry: Entry) -> HttpResponse:
     shown = []
     for lane in lanes:
         count, total = sums.get(lane.key, (0, ""))
-        cards = list(rows.filter(**{declared.field: lane.value}).select_related(*facts.joined).order_by(*_order(entry))[:CARDS_IN_LANE]) if count else []
-        shown.append({
-            "key": lane.key, "id": lane.key, "label": lane.label, "tone": lane.tone, "count": display.number(count), "total": total,
-            "cards": [facts.card(r, lane.key, movable) for r in cards],
-            "more_url": places.list_of(entry, {f"f.{declared.field}": lane.key}) if count > CARDS_IN_LANE else "",
-            "add_url": _add_url(request.actor, entry, lane, chooser, choice),
-        })
+        cards = (
+            list(
+                rows.filter(**{declared.field: lane.value})
+                .select_related(*facts.joined)
+                .order_by(*_order(entry))[:CARDS_IN_LANE]
+            )
+            if count
+            else []
+        )
+        shown.append(
+            {
+                "key": lane.key,
+                "id": lane.key,
+                "label": lane.label,
+                "tone": lane.tone,
+                "count": display.number(count),
+                "total": total,
+                "cards": [facts.card(r, lane.key, movable) for r in cards],
+                "more_url": places.list_of(entry, {f"f.{declared.field}": lane.key}) if count > CARDS_IN_LANE else "",
+                "add_url": _add_url(request.actor, entry, lane, chooser, choice),
+            }
+        )
     count = sum(n for n, _total in sums.values())
-    return render(request, "ostoja/records/board.html", {
-        "object": about(request.actor, entry, "board"),
-        "lanes": shown,
-        "total": ngettext("{n} {thing}", "{n} {things}", count).format(
-            n=display.number(count), thing=entry.thing, things=entry.things
-        ),
-        "chooser": {
-            "label": capfirst(chooser.verbose_name), "param": chooser.name,
-            "options": [(str(r.pk), title_of(r), r is choice) for r in options],
-        } if chooser is not None and len(options) > 1 else None,
-        "chips": chips(request, listing), "strange": strange,
-        "empty_heading": _("No lanes yet"),
-        "empty_words": _("Somebody who looks after the settings can add the stages that make up this board."),
-    })
+    return render(
+        request,
+        "ostoja/records/board.html",
+        {
+            "object": about(request.actor, entry, "board"),
+            "lanes": shown,
+            "total": ngettext("{n} {thing}", "{n} {things}", count).format(
+                n=display.number(count), thing=entry.thing, things=entry.things
+            ),
+            "chooser": {
+                "label": capfirst(chooser.verbose_name),
+                "param": chooser.name,
+                "options": [(str(r.pk), title_of(r), r is choice) for r in options],
+            }
+            if chooser is not None and len(options) > 1
+            else None,
+            "chips": chips(request, listing),
+            "strange": strange,
+            "empty_heading": _("No lanes yet"),
+            "empty_words": _("Somebody who looks after the settings can add the stages that make up this board."),
+        },
+    )
 
 
 def _order(entry: Entry) -> tuple[str, ...]:
@@ -188,10 +215,18 @@ class _Facts:
                 facts.append((icon, one.html(record)))
         value = getattr(record, self.value.name) if self.value else None
         return {
-            "id": record.pk, "lane": lane, "version": record.version, "movable": movable, "title": title_of(record),
-            "url": places.record_of(self.entry, record.pk), "move_url": places.record_of(self.entry, record.pk, "move"),
-            "over": title_of(over) if over else "", "value": display.money(value, currency_of(record)) if value is not None else "",
-            "facts": facts, "owner": str(owner) if owner else "", "owner_key": str(owner.pk) if owner else "",
+            "id": record.pk,
+            "lane": lane,
+            "version": record.version,
+            "movable": movable,
+            "title": title_of(record),
+            "url": places.record_of(self.entry, record.pk),
+            "move_url": places.record_of(self.entry, record.pk, "move"),
+            "over": title_of(over) if over else "",
+            "value": display.money(value, currency_of(record)) if value is not None else "",
+            "facts": facts,
+            "owner": str(owner) if owner else "",
+            "owner_key": str(owner.pk) if owner else "",
         }
 
 
@@ -247,11 +282,20 @@ def _ask(request: HttpRequest, entry: Entry, record, verb: Verb) -> HttpResponse
     if not decision:
         raise NotAllowed(decision.reason)
     form = forms.verb_form(request.actor, entry, record, verb)
-    return render(request, "ostoja/records/verb_dialog.html", {
-        "form": form, "title": f"{verb.label}: {title_of(record)}", "words": verb.confirm, "submit": verb.label, "icon_name": verb.icon,
-        "action": places.record_of(entry, record.pk, f"do/{verb.name}", {"next": places.part_of(entry, "board")}), "version": record.version,
-        "variant": "danger" if verb.tone == "danger" else "primary",
-    })
+    return render(
+        request,
+        "ostoja/records/verb_dialog.html",
+        {
+            "form": form,
+            "title": f"{verb.label}: {title_of(record)}",
+            "words": verb.confirm,
+            "submit": verb.label,
+            "icon_name": verb.icon,
+            "action": places.record_of(entry, record.pk, f"do/{verb.name}", {"next": places.part_of(entry, "board")}),
+            "version": record.version,
+            "variant": "danger" if verb.tone == "danger" else "primary",
+        },
+    )
 
 
 def _moved(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
@@ -272,10 +316,21 @@ def _moved(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     lanes = []
     for lane in lanes_of(request.actor, entry, within):
         count, total = sums.get(lane.key, (0, ""))
-        lanes.append({"key": lane.key, "id": lane.key, "label": lane.label, "tone": lane.tone, "count": display.number(count), "total": total})
+        lanes.append(
+            {
+                "key": lane.key,
+                "id": lane.key,
+                "label": lane.label,
+                "tone": lane.tone,
+                "count": display.number(count),
+                "total": total,
+            }
+        )
     card = None
     if record is not None:
-        card = facts.card(record, str(getattr(record, entry.fields[declared.field].attname)), may(request.actor, entry, "change"))
+        card = facts.card(
+            record, str(getattr(record, entry.fields[declared.field].attname)), may(request.actor, entry, "change")
+        )
     return render(request, "ostoja/records/board_moved.html", {"lanes": lanes, "card": card})
 
 
@@ -305,20 +360,33 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
         day = start + dt.timedelta(days=offset)
         count, mine = events.get(day, (0, []))
         query = {f"f.{declared.start}.from": day.isoformat(), f"f.{declared.start}.to": day.isoformat()}
-        days.append({
-            "number": day.day, "weekday": format_date(day, "EEE", locale=display.locale()), "out": day.month != first.month,
-            "today": day == today, "events": mine, "more": count - len(mine),
-            "more_url": places.list_of(entry, query) if declared.start in entry.surface.filters else "",
-        })
+        days.append(
+            {
+                "number": day.day,
+                "weekday": format_date(day, "EEE", locale=display.locale()),
+                "out": day.month != first.month,
+                "today": day == today,
+                "events": mine,
+                "more": count - len(mine),
+                "more_url": places.list_of(entry, query) if declared.start in entry.surface.filters else "",
+            }
+        )
     before, after = first - dt.timedelta(days=1), last + dt.timedelta(days=1)
-    return render(request, "ostoja/records/calendar.html", {
-        "object": about(request.actor, entry, "calendar"), "days": days, "chips": chips(request, listing), "strange": strange,
-        "month": format_date(first, "LLLL y", locale=display.locale()),
-        "weekdays": [format_date(start + dt.timedelta(days=i), "EEE", locale=display.locale()) for i in range(7)],
-        "previous_url": changed_query(request, month=before.strftime("%Y-%m")),
-        "next_url": changed_query(request, month=after.strftime("%Y-%m")),
-        "today_url": changed_query(request, month=None),
-    })
+    return render(
+        request,
+        "ostoja/records/calendar.html",
+        {
+            "object": about(request.actor, entry, "calendar"),
+            "days": days,
+            "chips": chips(request, listing),
+            "strange": strange,
+            "month": format_date(first, "LLLL y", locale=display.locale()),
+            "weekdays": [format_date(start + dt.timedelta(days=i), "EEE", locale=display.locale()) for i in range(7)],
+            "previous_url": changed_query(request, month=before.strftime("%Y-%m")),
+            "next_url": changed_query(request, month=after.strftime("%Y-%m")),
+            "today_url": changed_query(request, month=None),
+        },
+    )
 
 
 def _month(text: str, today: dt.date) -> dt.date:
@@ -341,7 +409,9 @@ def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.
     else:
         rows = rows.filter(**{f"{declared.start}__range": (start, end)})
     lane = column(actor, entry, entry.surface.board.field) if entry.surface.board else None
-    by_badge = next((f for f in entry.fields.values() if f.choices and entry.surface.badges and may_see(actor, entry, f.name)), None)
+    by_badge = next(
+        (f for f in entry.fields.values() if f.choices and entry.surface.badges and may_see(actor, entry, f.name)), None
+    )
     day = TruncDate(declared.start) if timed else F(declared.start)
     counts = dict(rows.order_by().values(_day=day).annotate(n=Count("pk")).values_list("_day", "n"))
     first = Window(RowNumber(), partition_by=[day], order_by=[F(declared.start).asc(), F("pk").asc()])
@@ -356,8 +426,12 @@ def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.
             tone = tone_of_related(getattr(record, lane.name))
         else:
             tone = tone_of(entry, getattr(record, by_badge.name)) if by_badge is not None else "blue"
-        events[local.date() if local else at].append({
-            "title": title_of(record), "url": places.record_of(entry, record.pk), "tone": tone,
-            "time": local.strftime("%H:%M") if local and (local.hour or local.minute) else "",
-        })
+        events[local.date() if local else at].append(
+            {
+                "title": title_of(record),
+                "url": places.record_of(entry, record.pk),
+                "tone": tone,
+                "time": local.strftime("%H:%M") if local and (local.hour or local.minute) else "",
+            }
+        )
     return {at: (counts.get(at, 0), mine) for at, mine in events.items()}

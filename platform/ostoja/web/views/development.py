@@ -24,7 +24,13 @@ def mail(request: HttpRequest, key: str = "") -> HttpResponse:
     except OstojaError as error:
         raise Http404 from error
     shown = [
-        {"to": one.to, "subject": one.subject, "at": one.at, "url": f"/development/mail/{one.id}", "current": one.id == key}
+        {
+            "to": one.to,
+            "subject": one.subject,
+            "at": one.at,
+            "url": f"/development/mail/{one.id}",
+            "current": one.id == key,
+        }
         for one in letters
     ]
     return render(request, "ostoja/development/mail.html", {"letters": shown, "letter": letter, "shell": {}})

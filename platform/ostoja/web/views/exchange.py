@@ -64,7 +64,8 @@ class HowForm(forms.Form):
         ],
     )  # fmt: skip
     decimal = forms.ChoiceField(
-        label=gettext_lazy("Decimals are written"), required=False,
+        label=gettext_lazy("Decimals are written"),
+        required=False,
         choices=[("", gettext_lazy("As they seem")), (".", "1234.50"), (",", "1234,50")],
     )
     sheet = forms.ChoiceField(label=gettext_lazy("Sheet"), required=False)
@@ -112,7 +113,9 @@ def upload(request: HttpRequest, entry: Entry) -> HttpResponse:
             try:
                 if sent.size > settings.MAX_UPLOAD_BYTES:
                     limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
-                    raise Refused(_("The file is larger than {limit}. Split it and import the parts.").format(limit=limit))
+                    raise Refused(
+                        _("The file is larger than {limit}. Split it and import the parts.").format(limit=limit)
+                    )
                 run = runs.start(request.actor, entry.label, sent.read(), sent.name)
                 return HttpResponseRedirect(_address(run))
             except OstojaError as error:
@@ -129,7 +132,9 @@ def upload(request: HttpRequest, entry: Entry) -> HttpResponse:
         "form": form, "limit": filesizeformat(settings.MAX_UPLOAD_BYTES), "runs": earlier,
         "sample_url": places.part_of(entry, "import/columns.csv"),
     }  # fmt: skip
-    return render(request, "ostoja/exchange/upload.html", _frame(request, entry, 0, _("Import")) | context, status=status)
+    return render(
+        request, "ostoja/exchange/upload.html", _frame(request, entry, 0, _("Import")) | context, status=status
+    )
 
 
 @require_GET
@@ -140,7 +145,11 @@ def sample(request: HttpRequest, entry: Entry) -> HttpResponse:
 
 
 def _csv(content: bytes, name: str) -> HttpResponse:
-    return HttpResponse(content, content_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}"'})
+    return HttpResponse(
+        content,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def _run(request: HttpRequest, pk) -> ImportRun:
@@ -182,14 +191,21 @@ def _columns(request: HttpRequest, one: ImportRun, error: OstojaError | None = N
     rows = ngettext("{n} row.", "{n} rows.", one.rows).format(n=display.number(one.rows))
     form = HowForm(run=one)
     if error is not None:
-        blame(form, Refused(error.message, fields={"": [m for messages in wrong.values() for m in messages] or [error.message]}))
+        blame(
+            form,
+            Refused(
+                error.message, fields={"": [m for messages in wrong.values() for m in messages] or [error.message]}
+            ),
+        )
     context = {
         "columns": shown, "words": rows + " " + _("What could be recognised is chosen already."), "missing": runs.missing_fields(actor, one),
         "options_form": form, "form": form, "back_url": places.part_of(one.entry, "import"), "action": _address(one, "columns"),
         "warnings": one.result.get("warnings") or [],
     }  # fmt: skip
     status = 200 if error is None else error.status
-    return render(request, "ostoja/exchange/columns.html", _frame(request, one.entry, 1, _heading(one)) | context, status=status)
+    return render(
+        request, "ostoja/exchange/columns.html", _frame(request, one.entry, 1, _heading(one)) | context, status=status
+    )
 
 
 def _target_select(index: int, chosen: str, targets, name: str):
@@ -201,13 +217,17 @@ def _target_select(index: int, chosen: str, targets, name: str):
     choices: list = [("", _("Leave it out"))]
     for label, options in groups.items():
         choices += options if not label else [(label, options)]
-    select = forms.Select(choices=choices, attrs={"class": "input", "aria-label": _("“{column}” goes to").format(column=name)})
+    select = forms.Select(
+        choices=choices, attrs={"class": "input", "aria-label": _("“{column}” goes to").format(column=name)}
+    )
     return select.render(f"to-{index}", chosen)
 
 
 def _way_select(index: int, chosen: str, ways, name: str):
     choices = [("", _("As usual")), *((field, capfirst(label)) for field, label in ways)]
-    select = forms.Select(choices=choices, attrs={"class": "input", "aria-label": _("“{column}” is found by").format(column=name)})
+    select = forms.Select(
+        choices=choices, attrs={"class": "input", "aria-label": _("“{column}” is found by").format(column=name)}
+    )
     return select.render(f"by-{index}", chosen)
 
 
@@ -230,7 +250,12 @@ def columns(request: HttpRequest, pk) -> HttpResponse:
             return HttpResponseRedirect(_address(one))
         mapping = _mapping_of(request, one)
         one = runs.remap(
-            request.actor, one, mapping=mapping, mode=form.cleaned_data["mode"], options=options, whole=form.cleaned_data["whole"]
+            request.actor,
+            one,
+            mapping=mapping,
+            mode=form.cleaned_data["mode"],
+            options=options,
+            whole=form.cleaned_data["whole"],
         )
         unknown = runs.unknown_values(request.actor, one)
     except OstojaError as error:
@@ -266,12 +291,18 @@ def _values(request: HttpRequest, one: ImportRun, status: int = 200) -> HttpResp
     for number, column in enumerate(runs.unknown_values(request.actor, one)):
         related = _related(one, column.to)
         values = [
-            {"text": v.text, "rows": display.number(v.rows), "control": _value_control(request.actor, number, i, v, column.choices, related)}
+            {
+                "text": v.text,
+                "rows": display.number(v.rows),
+                "control": _value_control(request.actor, number, i, v, column.choices, related),
+            }
             for i, v in enumerate(column.values)
         ]
         shown.append({"name": column.name, "target": column.target, "values": values})
     context = {"columns": shown, "back_url": _address(one), "action": _address(one, "values")}
-    return render(request, "ostoja/exchange/values.html", _frame(request, one.entry, 2, _heading(one)) | context, status=status)
+    return render(
+        request, "ostoja/exchange/values.html", _frame(request, one.entry, 2, _heading(one)) | context, status=status
+    )
 
 
 def _related(one: ImportRun, path: str) -> Entry | None:
@@ -291,13 +322,18 @@ def _value_control(actor, number: int, index: int, value, choices, related: Entr
     name, label = f"value-{number}-{index}", _("What “{text}” means").format(text=value.text)
     hidden = format_html('<input type="hidden" name="text-{}-{}" value="{}">', number, index, value.text)
     if related is None:
-        select = forms.Select(choices=[("", _("Leave it: these rows are refused")), *choices], attrs={"class": "input", "aria-label": label})
+        select = forms.Select(
+            choices=[("", _("Leave it: these rows are refused")), *choices],
+            attrs={"class": "input", "aria-label": label},
+        )
         return hidden + select.render(name, value.proposal)
     title = title_field(related)
     proposed = may_point_to(actor, related.model).filter(**{title: value.proposal}).first() if value.proposal else None
     names = {str(proposed.pk): title_of(proposed)} if proposed else {}
     picker = RelationPicker(
-        places.part_of(related, "options"), label_of=lambda key: names.get(str(key), ""), placeholder=_("Leave it: these rows are refused")
+        places.part_of(related, "options"),
+        label_of=lambda key: names.get(str(key), ""),
+        placeholder=_("Leave it: these rows are refused"),
     )
     return hidden + picker.render(name, str(proposed.pk) if proposed else "", {"id": f"id_{name}", "aria-label": label})
 
@@ -316,7 +352,10 @@ def values(request: HttpRequest, pk) -> HttpResponse:
         related = _related(one, unknown.to)
         answers = dict(column.get("values") or {})
         for index in range(len(unknown.values)):
-            text, answer = request.POST.get(f"text-{number}-{index}", ""), request.POST.get(f"value-{number}-{index}", "")
+            text, answer = (
+                request.POST.get(f"text-{number}-{index}", ""),
+                request.POST.get(f"value-{number}-{index}", ""),
+            )
             if text and answer:
                 answers[text] = answer if related is None else _found_by(request.actor, related, column, answer)
         if answers:
@@ -339,7 +378,11 @@ def _found_by(actor, related: Entry, column: dict, key: str) -> str:
 def _working(request: HttpRequest, one: ImportRun) -> HttpResponse:
     """A job is at it."""
     job = one.job
-    view = job_view(job) if job is not None else {"title": one.name, "said": "", "percent": None, "finished": False, "message": ""}
+    view = (
+        job_view(job)
+        if job is not None
+        else {"title": one.name, "said": "", "percent": None, "finished": False, "message": ""}
+    )
     context = {"job": view, "progress_url": _address(one, "progress"), "stop_url": _address(one, "stop")}
     step = 3 if one.state == State.CHECKING else 4
     return render(request, "ostoja/exchange/running.html", _frame(request, one.entry, step, _heading(one)) | context)
@@ -354,18 +397,33 @@ def progress(request: HttpRequest, pk) -> HttpResponse:
         return HttpResponse(headers={"HX-Redirect": _address(one)})
     job = one.job
     if job is not None and job.finished and job.state != "done":
-        return HttpResponse(headers={"HX-Redirect": _address(one)}) if job.state == "cancelled" else _progress(request, one, job)
+        return (
+            HttpResponse(headers={"HX-Redirect": _address(one)})
+            if job.state == "cancelled"
+            else _progress(request, one, job)
+        )
     return _progress(request, one, job)
 
 
 def _progress(request: HttpRequest, one: ImportRun, job) -> HttpResponse:
-    view = job_view(job) if job is not None else {"title": one.name, "said": "", "percent": None, "finished": False, "message": ""}
-    context = {"job": view | {"finished": False}, "progress_url": _address(one, "progress"), "stop_url": _address(one, "stop")}
+    view = (
+        job_view(job)
+        if job is not None
+        else {"title": one.name, "said": "", "percent": None, "finished": False, "message": ""}
+    )
+    context = {
+        "job": view | {"finished": False},
+        "progress_url": _address(one, "progress"),
+        "stop_url": _address(one, "stop"),
+    }
     return render(request, "ostoja/exchange/progress.html", context)
 
 
 def _errors(one: ImportRun) -> list[dict]:
-    return [{"row": e.row, "column": e.column, "value": e.value, "message": e.message} for e in runs.errors(one, ERRORS_SHOWN)]
+    return [
+        {"row": e.row, "column": e.column, "value": e.value, "message": e.message}
+        for e in runs.errors(one, ERRORS_SHOWN)
+    ]
 
 
 def _checked(request: HttpRequest, one: ImportRun) -> HttpResponse:
@@ -401,7 +459,9 @@ def _result(request: HttpRequest, one: ImportRun) -> HttpResponse:
     took = ""
     if one.job is not None and one.job.started_at and one.finished_at and one.state == State.DONE:
         seconds = max(0.1, (one.finished_at - one.job.started_at).total_seconds())
-        took = _("{seconds} s · {speed} rows a second").format(seconds=display.number(round(seconds, 1)), speed=display.number(int(one.rows / seconds)))
+        took = _("{seconds} s · {speed} rows a second").format(
+            seconds=display.number(round(seconds, 1)), speed=display.number(int(one.rows / seconds))
+        )
     undone = ""
     if one.state == State.UNDONE:
         found = one.result.get("undo") or {}
@@ -411,7 +471,11 @@ def _result(request: HttpRequest, one: ImportRun) -> HttpResponse:
     failed = ""
     if one.state in (State.FAILED, State.STOPPED):
         said = one.job.error if one.job is not None and one.state == State.FAILED else ""
-        failed = said or (_("The import was stopped. What is in stays in; it can go on or be undone.") if one.state == State.STOPPED else _("The import failed."))
+        failed = said or (
+            _("The import was stopped. What is in stays in; it can go on or be undone.")
+            if one.state == State.STOPPED
+            else _("The import failed.")
+        )
     things = entry.model._meta.verbose_name_plural
     context = {
         "said": ngettext("{n} record is in.", "{n} {things} are in.", n).format(n=display.number(n), things=things), "took": took, "undone": undone,
@@ -454,7 +518,10 @@ def save_mapping(request: HttpRequest, pk) -> HttpResponse:
     """Keep the mapping under a name for the next file of this kind."""
     one = _run(request, pk)
     runs.save_mapping(request.actor, one, request.POST.get("name", "").strip()[:120] or one.name)
-    return says.say(HttpResponseRedirect(_address(one)), _("The mapping is saved; the next file with these columns gets it by itself."))
+    return says.say(
+        HttpResponseRedirect(_address(one)),
+        _("The mapping is saved; the next file with these columns gets it by itself."),
+    )
 
 
 @require_GET
@@ -462,7 +529,9 @@ def save_mapping(request: HttpRequest, pk) -> HttpResponse:
 def errors_file(request: HttpRequest, pk) -> HttpResponse:
     """The rows that were refused, with the reasons."""
     one = _run(request, pk)
-    return _csv(runs.errors_file(request.actor, one), f"{one.name.rsplit('.', 1)[0][:80].replace(chr(34), '')}-errors.csv")
+    return _csv(
+        runs.errors_file(request.actor, one), f"{one.name.rsplit('.', 1)[0][:80].replace(chr(34), '')}-errors.csv"
+    )
 
 
 # --- lists on their way out -----------------------------------------------------------------------------------------------
@@ -489,11 +558,15 @@ def export(request: HttpRequest, entry: Entry, format: str) -> HttpResponse:
     out = tempfile.TemporaryFile()
     exporting.write(out, request.actor, entry, _ordered(listing, rows), names, format)
     out.seek(0)
-    return FileResponse(out, as_attachment=True, filename=exporting.file_name(entry, format), content_type=exporting.TYPES[format])
+    return FileResponse(
+        out, as_attachment=True, filename=exporting.file_name(entry, format), content_type=exporting.TYPES[format]
+    )
 
 
 def _ordered(listing: Listing, rows: QuerySet) -> QuerySet:
-    return rows.order_by(*(F(k.path).desc(nulls_last=True) if k.down else F(k.path).asc(nulls_last=True) for k in listing.keys()))
+    return rows.order_by(
+        *(F(k.path).desc(nulls_last=True) if k.down else F(k.path).asc(nulls_last=True) for k in listing.keys())
+    )
 
 
 def _query_of(listing: Listing) -> dict:
@@ -509,7 +582,11 @@ def _query_of(listing: Listing) -> dict:
                 value = one.bound(bound)
                 if value is None:
                     continue
-                if isinstance(value, dt.date) and one.input == "date" and one.field.get_internal_type() == "DateTimeField":
+                if (
+                    isinstance(value, dt.date)
+                    and one.input == "date"
+                    and one.field.get_internal_type() == "DateTimeField"
+                ):
                     clock = dt.time.min if lookup == "gte" else dt.time.max
                     value = timezone.make_aware(dt.datetime.combine(value, clock))
                 query[f"{one.name}__{lookup}"] = value.isoformat() if hasattr(value, "isoformat") else str(value)
@@ -530,8 +607,11 @@ def exported(request: HttpRequest, pk) -> HttpResponse:
     """The file of an export that a job made."""
     one = find(request.actor, ExportRun, pk)
     if not one.ready:
-        text = _("The file is not ready yet.") if one.state == ExportRun.State.RUNNING else _("The file is not kept any more. Export it again.")
+        text = (
+            _("The file is not ready yet.")
+            if one.state == ExportRun.State.RUNNING
+            else _("The file is not kept any more. Export it again.")
+        )
         return says.say(HttpResponseRedirect(places.list_of(registry.of(ExportRun))), text, "amber")
     content, name, kind = exporting.open_export(request.actor, pk)
     return FileResponse(content, as_attachment=True, filename=name, content_type=kind)
-

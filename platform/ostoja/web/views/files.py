@@ -40,7 +40,10 @@ def attached(request: HttpRequest, entry: Entry, panel, record) -> dict:
         for r in rows
     ]  # fmt: skip
     may_add = bool(explain(request.actor, record, "change"))
-    return {"files": files, "upload_url": places.record_of(entry, record.pk, "files", {"next": here}) if may_add else ""}
+    return {
+        "files": files,
+        "upload_url": places.record_of(entry, record.pk, "files", {"next": here}) if may_add else "",
+    }
 
 
 @require_POST

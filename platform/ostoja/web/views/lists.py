@@ -34,10 +34,17 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
     add = may(actor, entry, "add") and bool(entry.surface.form)
     modes = [{"label": _("List"), "icon": "list", "url": places.list_of(entry), "current": mode == "list"}]
     if entry.surface.board:
-        modes.append({"label": _("Board"), "icon": "kanban", "url": places.part_of(entry, "board"), "current": mode == "board"})
+        modes.append(
+            {"label": _("Board"), "icon": "kanban", "url": places.part_of(entry, "board"), "current": mode == "board"}
+        )
     if entry.surface.calendar:
         modes.append(
-            {"label": _("Calendar"), "icon": "calendar-days", "url": places.part_of(entry, "calendar"), "current": mode == "calendar"}
+            {
+                "label": _("Calendar"),
+                "icon": "calendar-days",
+                "url": places.part_of(entry, "calendar"),
+                "current": mode == "calendar",
+            }
         )
     may_import = may(actor, entry, "import") and bool(entry.surface.form)
     may_export = may(actor, entry, "export")
@@ -46,13 +53,25 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
         more.append({"label": _("Import"), "icon": "upload", "url": places.part_of(entry, "import")})
     if may_export:
         more += [
-            {"label": _("Export as Excel"), "icon": "file-spreadsheet", "url": places.part_of(entry, "export.xlsx"), "post": True},
+            {
+                "label": _("Export as Excel"),
+                "icon": "file-spreadsheet",
+                "url": places.part_of(entry, "export.xlsx"),
+                "post": True,
+            },
             {"label": _("Export as CSV"), "icon": "download", "url": places.part_of(entry, "export.csv"), "post": True},
         ]
     return {
-        "entry": entry, "plural": label_of(entry), "singular": str(name), "icon": entry.surface.icon, "url": places.list_of(entry),
-        "add_url": places.part_of(entry, "new") if add else "", "add_label": _("New {thing}").format(thing=entry.thing),
-        "import_url": places.part_of(entry, "import") if may_import else "", "modes": modes, "more": more,
+        "entry": entry,
+        "plural": label_of(entry),
+        "singular": str(name),
+        "icon": entry.surface.icon,
+        "url": places.list_of(entry),
+        "add_url": places.part_of(entry, "new") if add else "",
+        "add_label": _("New {thing}").format(thing=entry.thing),
+        "import_url": places.part_of(entry, "import") if may_import else "",
+        "modes": modes,
+        "more": more,
     }
 
 
@@ -82,7 +101,12 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
     shown = _with_sorting(request, listing, columns(request.actor, entry))
     page = listing.page(shown)
     rows = [
-        {"id": r.pk, "url": (url := places.record_of(entry, r.pk)), "title": title_of(r), "cells": row_of(shown, r, url)}
+        {
+            "id": r.pk,
+            "url": (url := places.record_of(entry, r.pk)),
+            "title": title_of(r),
+            "cells": row_of(shown, r, url),
+        }
         for r in page.records
     ]
     start = int(n) if (n := request.GET.get("n", "")).isdigit() and len(n) < 10 else 0
@@ -98,7 +122,10 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
         "strange": strange,
         "kept": [(k, v) for k, v in _pairs(request) if k not in ("q", "after", "before", "n")],
         "views": views(request, entry),
-        "save_view_url": places.with_query(places.part_of(entry, "views/new"), [(k, v) for k, v in _pairs(request) if k not in ("after", "before", "n")]),
+        "save_view_url": places.with_query(
+            places.part_of(entry, "views/new"),
+            [(k, v) for k, v in _pairs(request) if k not in ("after", "before", "n")],
+        ),
         "bulk": bulk_actions(request.actor, entry),
         "totals_url": places.with_query(places.part_of(entry, "totals"), _pairs(request)),
         "pager": {
@@ -136,10 +163,13 @@ def _with_sorting(request: HttpRequest, listing: Listing, shown: list[Column]) -
         down = mine and now.startswith("-")
         first_down = one.kind in ("money", "number", "date", "moment")
         to = ("" if down else "-") if mine else ("-" if first_down else "")
-        out.append(replace(
-            one, sort_url=changed_query(request, sort=f"{to}{one.name}"),
-            sorted=("descending" if down else "ascending") if mine else "",
-        ))
+        out.append(
+            replace(
+                one,
+                sort_url=changed_query(request, sort=f"{to}{one.name}"),
+                sorted=("descending" if down else "ascending") if mine else "",
+            )
+        )
     return out
 
 
@@ -166,7 +196,9 @@ def views(request: HttpRequest, entry: Entry) -> list[dict]:
     rows = SavedView.objects.filter(object=entry.label).select_related(None)
     for view in rows.filter(user_id=request.actor.user_id) | rows.filter(shared=True):
         pairs = [(str(k), str(v)) for k, v in view.query.get("pairs", [])] if isinstance(view.query, dict) else []
-        made.append({"label": view.name, "url": places.list_of(entry, pairs), "current": now == sorted(pairs), "id": view.pk})
+        made.append(
+            {"label": view.name, "url": places.list_of(entry, pairs), "current": now == sorted(pairs), "id": view.pk}
+        )
     return made
 
 
@@ -177,18 +209,30 @@ def bulk_actions(actor, entry: Entry) -> list[dict]:
         made.append({"label": _("Assign"), "icon": "user-plus", "url": places.part_of(entry, "assign"), "asks": True})
     for verb in entry.verbs.values():
         if may(actor, entry, verb.name):
-            made.append({
-                "label": verb.label, "icon": verb.icon, "url": places.part_of(entry, f"do/{verb.name}"), "asks": bool(verb.arguments),
-                "confirm": verb.confirm or _("{verb}: all selected?").format(verb=verb.label),
-                "danger": verb.tone == "danger",
-            })
+            made.append(
+                {
+                    "label": verb.label,
+                    "icon": verb.icon,
+                    "url": places.part_of(entry, f"do/{verb.name}"),
+                    "asks": bool(verb.arguments),
+                    "confirm": verb.confirm or _("{verb}: all selected?").format(verb=verb.label),
+                    "danger": verb.tone == "danger",
+                }
+            )
     if may(actor, entry, "export"):
-        made.append({"label": _("Export"), "icon": "download", "url": places.part_of(entry, "export.xlsx"), "download": True})
+        made.append(
+            {"label": _("Export"), "icon": "download", "url": places.part_of(entry, "export.xlsx"), "download": True}
+        )
     if may(actor, entry, "delete"):
-        made.append({
-            "label": _("Delete"), "icon": "trash-2", "url": places.part_of(entry, "delete"), "danger": True,
-            "confirm": _("Delete all selected {things}?").format(things=entry.model._meta.verbose_name_plural),
-        })
+        made.append(
+            {
+                "label": _("Delete"),
+                "icon": "trash-2",
+                "url": places.part_of(entry, "delete"),
+                "danger": True,
+                "confirm": _("Delete all selected {things}?").format(things=entry.model._meta.verbose_name_plural),
+            }
+        )
     return made
 
 
@@ -209,14 +253,30 @@ def filters(request: HttpRequest, entry: Entry) -> HttpResponse:
     listing = Listing(request.actor, entry, request.GET)
     kept = [(k, v) for k, v in _pairs(request) if not k.startswith("f.") and k not in ("after", "before", "n")]
     made = [_control(request.actor, one) for one in listing.filters]
-    return render(request, "ostoja/records/filters.html", {"filters": made, "kept": kept, "object": {"url": places.list_of(entry)}})
+    return render(
+        request,
+        "ostoja/records/filters.html",
+        {"filters": made, "kept": kept, "object": {"url": places.list_of(entry)}},
+    )
 
 
 def _control(actor, one: Filter) -> dict:
-    made = {"label": one.label, "kind": one.kind, "param": one.param, "input": one.input, "low": one.low, "high": one.high, "value": "".join(one.chosen[:1])}
-    empty = [(NONE, _("empty"), NONE in one.chosen)] if one.field.null or (one.field.blank and one.kind == "choice") else []
+    made = {
+        "label": one.label,
+        "kind": one.kind,
+        "param": one.param,
+        "input": one.input,
+        "low": one.low,
+        "high": one.high,
+        "value": "".join(one.chosen[:1]),
+    }
+    empty = (
+        [(NONE, _("empty"), NONE in one.chosen)] if one.field.null or (one.field.blank and one.kind == "choice") else []
+    )
     if one.kind == "choice":
-        made["options"] = [(v, label, str(v) in one.chosen) for v, label in one.field.flatchoices if v not in (None, "")] + empty
+        made["options"] = [
+            (v, label, str(v) in one.chosen) for v, label in one.field.flatchoices if v not in (None, "")
+        ] + empty
     elif one.kind == "bool":
         made["options"] = [("true", _("Yes"), "true" in one.chosen), ("false", _("No"), "false" in one.chosen)]
     elif one.kind == "relation":
@@ -229,8 +289,14 @@ def _control(actor, one: Filter) -> dict:
             made["options"] = [(str(r.pk), title_of(r), str(r.pk) in one.chosen) for r in few] + empty
         else:
             names = {str(r.pk): title_of(r) for r in rows.filter(pk__in=[v for v in map(parse_uuid, one.chosen) if v])}
-            picker = RelationPicker(places.part_of(related, "options"), label_of=lambda value: names.get(str(value), ""), placeholder=_("Anyone") if model is User else _("Any"))
-            made["control"] = picker.render(one.param, next(iter(names), ""), {"id": f"id_{one.name}_filter", "aria-label": one.label})
+            picker = RelationPicker(
+                places.part_of(related, "options"),
+                label_of=lambda value: names.get(str(value), ""),
+                placeholder=_("Anyone") if model is User else _("Any"),
+            )
+            made["control"] = picker.render(
+                one.param, next(iter(names), ""), {"id": f"id_{one.name}_filter", "aria-label": one.label}
+            )
     return made
 
 
@@ -298,7 +364,9 @@ def perform_on_all(request: HttpRequest, entry: Entry, verb: str, data: dict | N
             reasons.append(error.message)
     text = ngettext("{n} record done.", "{n} records done.", done).format(n=done)
     if reasons:
-        text += " " + ngettext("{n} was refused: {why}", "{n} were refused: {why}", len(reasons)).format(n=len(reasons), why=reasons[0])
+        text += " " + ngettext("{n} was refused: {why}", "{n} were refused: {why}", len(reasons)).format(
+            n=len(reasons), why=reasons[0]
+        )
     tone = "green" if not reasons else "amber" if done else "red"
     back = request.headers.get("HX-Current-URL") or request.headers.get("Referer") or ""
     url = places.list_of(entry, _query_of(back, request))
@@ -350,9 +418,19 @@ def _dialog(request: HttpRequest, entry: Entry, form, title, chosen: list, actio
     said = ngettext("{n} {thing} is selected.", "{n} {things} are selected.", len(chosen)).format(
         n=len(chosen), thing=entry.thing, things=entry.things
     )
-    return render(request, "ostoja/records/verb_dialog.html", {
-        "form": form, "title": title, "words": said, "submit": title, "action": action, "ids": [r.pk for r in chosen], "icon_name": icon,
-    })
+    return render(
+        request,
+        "ostoja/records/verb_dialog.html",
+        {
+            "form": form,
+            "title": title,
+            "words": said,
+            "submit": title,
+            "action": action,
+            "ids": [r.pk for r in chosen],
+            "icon_name": icon,
+        },
+    )
 
 
 @require_POST
@@ -369,16 +447,27 @@ def delete_all(request: HttpRequest, entry: Entry) -> HttpResponse:
 def new_view(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Keep this list's search, filters and order under a name."""
     action = places.with_query(places.part_of(entry, "views/new"), _pairs(request))
-    form = forms.ViewForm(request.POST if request.method == "POST" else None, may_share=may(request.actor, entry, "change"))
+    form = forms.ViewForm(
+        request.POST if request.method == "POST" else None, may_share=may(request.actor, entry, "change")
+    )
     if request.method == "POST" and form.is_valid():
         pairs = [(k, v) for k, v in _pairs(request) if k == "q" or k == "sort" or k.startswith("f.")]
         forms.save_view(request.actor, entry, form.cleaned_data["name"], pairs, form.cleaned_data.get("shared", False))
         response = HttpResponse(status=204, headers={"HX-Redirect": places.list_of(entry, pairs)})
         return says.say(response, _("The view is saved."))
-    return render(request, "ostoja/records/verb_dialog.html", {
-        "form": form, "title": _("Save this view"), "words": _("Search, filters and order, under a name."), "submit": _("Save"),
-        "action": action, "icon_name": "save",
-    }, status=422 if request.method == "POST" else 200)
+    return render(
+        request,
+        "ostoja/records/verb_dialog.html",
+        {
+            "form": form,
+            "title": _("Save this view"),
+            "words": _("Search, filters and order, under a name."),
+            "submit": _("Save"),
+            "action": action,
+            "icon_name": "save",
+        },
+        status=422 if request.method == "POST" else 200,
+    )
 
 
 @require_POST
@@ -387,5 +476,3 @@ def forget_view(request: HttpRequest, pk) -> HttpResponse:
     """Take one of one's own saved views away."""
     url = forms.forget_view(request.actor, pk)
     return says.say(HttpResponseRedirect(url), _("The view is gone."))
-
-

@@ -29,7 +29,11 @@ def find(request: HttpRequest) -> HttpResponse:
     actor = request.actor
     q = " ".join(request.GET.get("q", "")[:100].replace("\x00", "").split())
     groups = []
-    mine = [e for e in registry.entries() if e.parent is None and e.surface.group in GROUPS and e.surface.group and may(actor, e, "view")]
+    mine = [
+        e
+        for e in registry.entries()
+        if e.parent is None and e.surface.group in GROUPS and e.surface.group and may(actor, e, "view")
+    ]
     if len(q) >= SHORTEST:
         for entry in mine:
             hits = _hits(actor, entry, q)
@@ -47,9 +51,17 @@ def _hits(actor, entry, q: str) -> list[dict]:
     if not entry.surface.search:
         return []
     shown = columns(actor, entry, entry.surface.subtitle)
-    rows = search(actor, entry, visible(actor, entry.model).select_related(*joined(shown)), q).order_by(title_field(entry), "pk")
+    rows = search(actor, entry, visible(actor, entry.model).select_related(*joined(shown)), q).order_by(
+        title_field(entry), "pk"
+    )
     return [
-        {"label": title_of(r), "mark": True, "key": str(r.pk), "sub": subtitle(actor, entry, r), "url": places.record_of(entry, r.pk)}
+        {
+            "label": title_of(r),
+            "mark": True,
+            "key": str(r.pk),
+            "sub": subtitle(actor, entry, r),
+            "url": places.record_of(entry, r.pk),
+        }
         for r in rows[:HITS]
     ]
 
@@ -58,9 +70,21 @@ def _pages(actor, mine) -> list[dict]:
     pages = [{"label": label_of(e), "icon": e.surface.icon, "url": places.list_of(e)} for e in mine]
     for entry in mine:
         if entry.surface.board:
-            pages.append({"label": _("{things}: board").format(things=label_of(entry)), "icon": "kanban", "url": places.part_of(entry, "board")})
+            pages.append(
+                {
+                    "label": _("{things}: board").format(things=label_of(entry)),
+                    "icon": "kanban",
+                    "url": places.part_of(entry, "board"),
+                }
+            )
         if entry.surface.calendar:
-            pages.append({"label": _("{things}: calendar").format(things=label_of(entry)), "icon": "calendar-days", "url": places.part_of(entry, "calendar")})
+            pages.append(
+                {
+                    "label": _("{things}: calendar").format(things=label_of(entry)),
+                    "icon": "calendar-days",
+                    "url": places.part_of(entry, "calendar"),
+                }
+            )
     return [*pages, {"label": _("Settings"), "icon": "settings", "url": "/settings"}]
 
 
@@ -71,7 +95,11 @@ def _actions(actor, mine) -> list[dict]:
         if e.surface.form and may(actor, e, "add")
     ]
     made += [
-        {"label": str(capfirst(_("Import {things}").format(things=e.things))), "icon": "upload", "url": places.part_of(e, "import")}
+        {
+            "label": str(capfirst(_("Import {things}").format(things=e.things))),
+            "icon": "upload",
+            "url": places.part_of(e, "import"),
+        }
         for e in mine
         if may(actor, e, "import")
     ]

@@ -65,16 +65,35 @@ def _acts_of_user(actor, user: User) -> list[dict]:
     entry = registry.of(User)
     if explain(actor, user, "change"):
         acts.append({"label": _("Roles"), "icon": "shield", "url": f"{HERE}/{user.pk}/roles"})
-        acts.append({"label": _("Edit"), "icon": "pencil", "url": places.record_of(entry, user.pk, "edit", {"next": HERE}), "link": True})
+        acts.append(
+            {
+                "label": _("Edit"),
+                "icon": "pencil",
+                "url": places.record_of(entry, user.pk, "edit", {"next": HERE}),
+                "link": True,
+            }
+        )
     for name, active in (("deactivate", True), ("activate", False)):
         spec = entry.verbs.get(name)
-        if spec is None or user.is_active is not active or user.is_owner or user.pk == actor.user_id or not may(actor, entry, name):
+        if (
+            spec is None
+            or user.is_active is not active
+            or user.is_owner
+            or user.pk == actor.user_id
+            or not may(actor, entry, name)
+        ):
             continue
         acts.append({
             "label": spec.label, "icon": spec.icon, "url": places.record_of(entry, user.pk, f"do/{name}", {"next": HERE}), "post": True,
             "danger": spec.tone == "danger", "confirm": spec.confirm,
         })  # fmt: skip
-    if actor.superuser and actor.user is not None and actor.user.is_owner and user.is_active and user.pk != actor.user_id:
+    if (
+        actor.superuser
+        and actor.user is not None
+        and actor.user.is_owner
+        and user.is_active
+        and user.pk != actor.user_id
+    ):
         acts.append({"label": _("Make them the owner"), "icon": "key-round", "url": f"{HERE}/{user.pk}/owner"})
     return acts
 
@@ -85,7 +104,9 @@ class InviteForm(forms.Form):
     email = forms.EmailField(label=gettext_lazy("E-mail"), max_length=254)
     name = forms.CharField(label=gettext_lazy("Name"), max_length=150, required=False)
     role_codes = forms.MultipleChoiceField(label=gettext_lazy("Roles"), widget=forms.CheckboxSelectMultiple)
-    department = forms.ModelChoiceField(label=gettext_lazy("Department"), queryset=None, required=False, empty_label="–")
+    department = forms.ModelChoiceField(
+        label=gettext_lazy("Department"), queryset=None, required=False, empty_label="–"
+    )
 
     def __init__(self, data=None, *, actor):
         super().__init__(data)
@@ -104,17 +125,33 @@ def invite(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             given = form.cleaned_data
             try:
-                engine.invite(request.actor, given["email"], given["role_codes"], name=given["name"], department=given["department"])
+                engine.invite(
+                    request.actor,
+                    given["email"],
+                    given["role_codes"],
+                    name=given["name"],
+                    department=given["department"],
+                )
                 return _done(_("{email} gets a letter with a link.").format(email=given["email"]))
             except OstojaError as error:
                 blame(form, error if isinstance(error, Refused) else Refused(error.message))
-    return _dialog(request, form, _("Invite a colleague"), _("They get a link that works for seven days."), _("Invite"), "user-plus", status)
+    return _dialog(
+        request,
+        form,
+        _("Invite a colleague"),
+        _("They get a link that works for seven days."),
+        _("Invite"),
+        "user-plus",
+        status,
+    )
 
 
 class RolesForm(forms.Form):
     """The roles of a person."""
 
-    role_codes = forms.MultipleChoiceField(label=gettext_lazy("Roles"), widget=forms.CheckboxSelectMultiple, required=False)
+    role_codes = forms.MultipleChoiceField(
+        label=gettext_lazy("Roles"), widget=forms.CheckboxSelectMultiple, required=False
+    )
 
     def __init__(self, data=None, *, actor, user: User):
         held = list(user.roles.order_by("level", "name"))
@@ -145,7 +182,10 @@ class OwnerForm(forms.Form):
     """The owner's own password."""
 
     password = forms.CharField(
-        label=gettext_lazy("Your password"), max_length=1000, strip=False, widget=forms.PasswordInput({"autocomplete": "current-password"})
+        label=gettext_lazy("Your password"),
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )
 
 
@@ -164,11 +204,28 @@ def owner(request: HttpRequest, pk) -> HttpResponse:
             except OstojaError as error:
                 blame(form, error if isinstance(error, Refused) else Refused(error.message))
     words = _("You stay here with your roles, but only {name} decides about everything then.").format(name=user.name)
-    return _dialog(request, form, _("Make {name} the owner").format(name=user.name), words, _("Hand over"), "key-round", status, "danger")
+    return _dialog(
+        request,
+        form,
+        _("Make {name} the owner").format(name=user.name),
+        words,
+        _("Hand over"),
+        "key-round",
+        status,
+        "danger",
+    )
 
 
 def _dialog(request, form, title, words, submit, icon, status=200, variant="primary") -> HttpResponse:
-    context = {"form": form, "title": title, "words": words, "submit": submit, "action": request.path, "icon_name": icon, "variant": variant}
+    context = {
+        "form": form,
+        "title": title,
+        "words": words,
+        "submit": submit,
+        "action": request.path,
+        "icon_name": icon,
+        "variant": variant,
+    }
     return render(request, "ostoja/records/verb_dialog.html", context, status=status)
 
 
@@ -196,7 +253,11 @@ def withdraw(request: HttpRequest, pk) -> HttpResponse:
 def join(request: HttpRequest, token: str) -> HttpResponse:
     """The link of an invitation: name, password, and in."""
     form = JoinForm(request.POST or None)
-    context = {"heading": _("Join {company}").format(company=request.tenant.name), "submit": _("Join"), "sign_in_url": "/sign-in"}
+    context = {
+        "heading": _("Join {company}").format(company=request.tenant.name),
+        "submit": _("Join"),
+        "sign_in_url": "/sign-in",
+    }
     status = 200
     try:
         invitation = engine.invitation_of(token)
@@ -212,9 +273,10 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
                 engine.accept(request, token, given["name"], given["password"], language=get_language() or "")
                 return says.say(HttpResponseRedirect("/"), _("Welcome, {name}!").format(name=given["name"]))
     except LinkRefused as error:
-        return render(request, "ostoja/access/new_password.html", context | {"refused": error.message}, status=error.status)
+        return render(
+            request, "ostoja/access/new_password.html", context | {"refused": error.message}, status=error.status
+        )
     except OstojaError as error:
         status = error.status
         blame(form, error if isinstance(error, Refused) else Refused(error.message))
     return render(request, "ostoja/access/new_password.html", context | {"form": form}, status=status)
-

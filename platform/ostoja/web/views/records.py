@@ -43,8 +43,19 @@ SIDE_ROWS = 8
 TAB_ROWS = 30
 BUTTONS = 3
 ICONS = {
-    "text": "tag", "long": "file-text", "json": "tags", "person": "user", "relation": "link", "money": "banknote", "number": "hash", "date": "calendar-days", "moment": "clock",
-    "choice": "circle-dot", "email": "mail", "url": "globe", "bool": "circle-check",
+    "text": "tag",
+    "long": "file-text",
+    "json": "tags",
+    "person": "user",
+    "relation": "link",
+    "money": "banknote",
+    "number": "hash",
+    "date": "calendar-days",
+    "moment": "clock",
+    "choice": "circle-dot",
+    "email": "mail",
+    "url": "globe",
+    "bool": "circle-check",
 }
 
 
@@ -68,11 +79,17 @@ def panels(actor, entry: Entry) -> list[Panel]:
     """The panels of an object's card that the actor may see."""
     made = []
     for declared in entry.surface.panels:
-        relation = next((r for r in entry.model._meta.related_objects if r.get_accessor_name() == declared.related), None)
+        relation = next(
+            (r for r in entry.model._meta.related_objects if r.get_accessor_name() == declared.related), None
+        )
         related = entry_of(relation.related_model) if relation is not None else None
         if related is None or not may(actor, related, "view"):
             continue
-        part = related.surface.inside == relation.field.name and declared.related not in entry.surface.lines and not is_files(related)
+        part = (
+            related.surface.inside == relation.field.name
+            and declared.related not in entry.surface.lines
+            and not is_files(related)
+        )
         names = declared.columns or tuple(n for n in related.surface.list if n != relation.field.name)
         label = str(capfirst(declared.label)) if declared.label else label_of(related)
         made.append(Panel(declared.related, label, related, relation.field.name, part, names))
@@ -97,9 +114,14 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     context = _content(request, entry, tab, record)
     only_tab = request.headers.get("HX-Target", "").endswith("#record-tabs")
     view = {
-        "id": record.pk, "title": title_of(record), "version": record.version,
-        "created": record.created_at, "updated": record.updated_at,
-        "tabs": [{"name": p.name, "label": p.label, "url": f"{url}?tab={p.name}", "current": p.name == current} for p in tabs]
+        "id": record.pk,
+        "title": title_of(record),
+        "version": record.version,
+        "created": record.created_at,
+        "updated": record.updated_at,
+        "tabs": [
+            {"name": p.name, "label": p.label, "url": f"{url}?tab={p.name}", "current": p.name == current} for p in tabs
+        ]
         + [{"name": "history", "label": _("History"), "url": f"{url}?tab=history", "current": current == "history"}],
         "tab": {"name": current, "template": context["template"]},
     }
@@ -108,7 +130,9 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
             "sides": [_side(actor, p, record, url) for p in related if p.part],
             "right": [_right(actor, p, record) for p in tabs if p is not tab and p.entry.surface.board][:2],
             **_split(verbs(actor, entry, record)),
-            "edit_url": places.record_of(entry, pk, "edit") if entry.surface.form and explain(actor, record, "change") else "",
+            "edit_url": places.record_of(entry, pk, "edit")
+            if entry.surface.form and explain(actor, record, "change")
+            else "",
             "more": _more(actor, entry, record),
         }
     template = "ostoja/records/card_tabs.html" if only_tab else "ostoja/records/card.html"
@@ -148,7 +172,9 @@ def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
         else:
             sections.append({"label": label or _("Details"), "props": props})
     return {
-        "pills": pills, "sections": sections, "subtitle": subtitle(actor, entry, record),
+        "pills": pills,
+        "sections": sections,
+        "subtitle": subtitle(actor, entry, record),
         "is_person": entry.model is User or getattr(record, "kind", "") == "person",
     }
 
@@ -162,14 +188,20 @@ def _side(actor, panel: Panel, record, url: str) -> dict:
     can_change = may(actor, panel.entry, "change")
     for row in rows:
         words = [str(c.html(row)) for c in shown if c is not lead and c.kind in ("text", "choice")]
-        items.append({
-            "id": row.pk, "name": title_of(row), "title": lead.html(row) if lead else title_of(row), "sub": display.safe_join(" · ", [w for w in words if w]),
-            "url": places.record_of(panel.entry, row.pk, "edit", {"next": url}) if can_change else "",
-            "icon": panel.entry.surface.icon,
-        })
+        items.append(
+            {
+                "id": row.pk,
+                "name": title_of(row),
+                "title": lead.html(row) if lead else title_of(row),
+                "sub": display.safe_join(" · ", [w for w in words if w]),
+                "url": places.record_of(panel.entry, row.pk, "edit", {"next": url}) if can_change else "",
+                "icon": panel.entry.surface.icon,
+            }
+        )
     add = may(actor, panel.entry, "add") and panel.entry.surface.form
     return {
-        "label": panel.label, "items": items,
+        "label": panel.label,
+        "items": items,
         "add_url": places.part_of(panel.entry, "new", {panel.link: record.pk, "next": url}) if add else "",
     }
 
@@ -185,7 +217,9 @@ def _right(actor, panel: Panel, record) -> dict:
     rows = rows.select_related(*joined([lane] if lane else [])).order_by("-pk")[:4]
     items = [
         {
-            "title": title_of(r), "url": places.record_of(panel.entry, r.pk), "value": total.html(r) if total else "",
+            "title": title_of(r),
+            "url": places.record_of(panel.entry, r.pk),
+            "value": total.html(r) if total else "",
             "pill": lane.html(r) if lane else "",
         }
         for r in rows
@@ -204,14 +238,22 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     here = request.path + f"?tab={panel.name}"
     made = []
     for row in rows[:TAB_ROWS]:
-        url = places.record_of(panel.entry, row.pk) if not line else places.record_of(registry.of(type(record)), record.pk, "edit")
+        url = (
+            places.record_of(panel.entry, row.pk)
+            if not line
+            else places.record_of(registry.of(type(record)), record.pk, "edit")
+        )
         made.append({"url": url, "cells": row_of(shown, row, url)})
     filtered = panel.link in panel.entry.surface.filters
     return {
-        "rows": made, "columns": shown, "empty_icon": panel.entry.surface.icon,
+        "rows": made,
+        "columns": shown,
+        "empty_icon": panel.entry.surface.icon,
         "add_url": places.part_of(panel.entry, "new", {panel.link: record.pk, "next": here}) if add else "",
         "add_label": _("New {thing}").format(thing=panel.entry.thing),
-        "more_url": places.list_of(panel.entry, {f"f.{panel.link}": record.pk}) if filtered and len(rows) > TAB_ROWS else "",
+        "more_url": places.list_of(panel.entry, {f"f.{panel.link}": record.pk})
+        if filtered and len(rows) > TAB_ROWS
+        else "",
     }
 
 
@@ -220,7 +262,9 @@ def _content(request: HttpRequest, entry: Entry, tab: Panel | None, record) -> d
     if tab is None:
         told = story(request.actor, entry, record)
         return {
-            "template": "ostoja/records/tab_history.html", "timeline": told, "timeline_empty": _("Changes show up here as they happen."),
+            "template": "ostoja/records/tab_history.html",
+            "timeline": told,
+            "timeline_empty": _("Changes show up here as they happen."),
         }
     if tab.entry.surface.timeline is not None:
         return {"template": "ostoja/records/tab_activity.html"} | _timeline(request, tab, record)
@@ -233,7 +277,9 @@ def _timeline(request: HttpRequest, panel: Panel, record) -> dict:
     """Related records told as a story, and a place to write the next one."""
     actor, part = request.actor, panel.entry
     declared = part.surface.timeline
-    seen = {n for n in (declared.at, declared.title, declared.text, declared.kind, "owner") if n and may_see(actor, part, n)}
+    seen = {
+        n for n in (declared.at, declared.title, declared.text, declared.kind, "owner") if n and may_see(actor, part, n)
+    }
     people = ("owner",) if "owner" in seen else ()
     rows = panel.rows(actor, record).select_related(*people).order_by(f"-{declared.at}", "-pk")[:TAB_ROWS]
     kind = part.fields[declared.kind] if declared.kind in seen else None
@@ -243,15 +289,21 @@ def _timeline(request: HttpRequest, panel: Panel, record) -> dict:
         value = getattr(row, declared.kind) if kind is not None else ""
         title = getattr(row, declared.title) if declared.title in seen else ""
         who = str(row.owner) if people and row.owner_id else ""
-        badge = next((f for f in part.fields.values() if f.choices and str(getattr(row, f.attname)) in part.surface.badges), None)
+        badge = next(
+            (f for f in part.fields.values() if f.choices and str(getattr(row, f.attname)) in part.surface.badges), None
+        )
         state = str(getattr(row, f"get_{badge.name}_display")()) if badge is not None else ""
-        told.append({
-            "at": getattr(row, declared.at), "icon": declared.icons.get(value, part.surface.icon),
-            "tone": tone_of(part, getattr(row, badge.attname)) if badge is not None else "blue",
-            "title": title or str(labels.get(value, part.model._meta.verbose_name)), "url": places.record_of(part, row.pk),
-            "note": " · ".join(w for w in (str(labels.get(value, "")) if title else "", who, state) if w),
-            "text": getattr(row, declared.text) if declared.text in seen else "",
-        })
+        told.append(
+            {
+                "at": getattr(row, declared.at),
+                "icon": declared.icons.get(value, part.surface.icon),
+                "tone": tone_of(part, getattr(row, badge.attname)) if badge is not None else "blue",
+                "title": title or str(labels.get(value, part.model._meta.verbose_name)),
+                "url": places.record_of(part, row.pk),
+                "note": " · ".join(w for w in (str(labels.get(value, "")) if title else "", who, state) if w),
+                "text": getattr(row, declared.text) if declared.text in seen else "",
+            }
+        )
     writes = may(actor, part, "add") and {declared.title, declared.text} <= set(writable_fields(actor, part))
     here = f"{request.path}?tab={panel.name}"
     composer = {
@@ -259,7 +311,8 @@ def _timeline(request: HttpRequest, panel: Panel, record) -> dict:
         "kinds": [(v, label, declared.icons.get(v, part.surface.icon)) for v, label in labels.items()],
     }
     return {
-        "timeline": told, "timeline_empty": _("Write down the first call, meeting or note above.") if writes else "",
+        "timeline": told,
+        "timeline_empty": _("Write down the first call, meeting or note above.") if writes else "",
         "composer": composer if writes else None,
     }
 
@@ -294,10 +347,15 @@ def write(request: HttpRequest, entry: Entry) -> HttpResponse:
 def _more(actor, entry: Entry, record) -> list[dict]:
     made = []
     if explain(actor, record, "delete"):
-        made.append({
-            "label": _("Delete"), "icon": "trash-2", "post": True, "url": places.record_of(entry, record.pk, "delete"),
-            "confirm": _("Delete “{thing}”?").format(thing=title_of(record)),
-        })
+        made.append(
+            {
+                "label": _("Delete"),
+                "icon": "trash-2",
+                "post": True,
+                "url": places.record_of(entry, record.pk, "delete"),
+                "confirm": _("Delete “{thing}”?").format(thing=title_of(record)),
+            }
+        )
     return made
 
 
@@ -311,11 +369,18 @@ def verbs(actor, entry: Entry, record) -> list[dict]:
         if not reason:
             decision = explain(actor, record, spec.name)
             reason = "" if decision else decision.reason
-        made.append({
-            "name": spec.name, "label": spec.label, "icon": spec.icon, "url": places.record_of(entry, record.pk, f"do/{spec.name}"),
-            "why_not": reason, "asks": bool(spec.arguments), "confirm": spec.confirm,
-            "variant": "primary" if spec.tone in ("primary", "success", "positive") else "outline",
-        })
+        made.append(
+            {
+                "name": spec.name,
+                "label": spec.label,
+                "icon": spec.icon,
+                "url": places.record_of(entry, record.pk, f"do/{spec.name}"),
+                "why_not": reason,
+                "asks": bool(spec.arguments),
+                "confirm": spec.confirm,
+                "variant": "primary" if spec.tone in ("primary", "success", "positive") else "outline",
+            }
+        )
     return made
 
 
@@ -354,11 +419,23 @@ def do(request: HttpRequest, entry: Entry, pk, verb: str) -> HttpResponse:
 
 
 def _verb_dialog(request: HttpRequest, entry: Entry, record, spec, form, status: int = 200) -> HttpResponse:
-    return render(request, "ostoja/records/verb_dialog.html", {
-        "form": form, "title": f"{spec.label}: {title_of(record)}", "words": spec.confirm, "submit": spec.label, "icon_name": spec.icon,
-        "action": places.with_query(places.record_of(entry, record.pk, f"do/{spec.name}"), {"next": request.GET.get("next", "")}),
-        "version": record.version, "variant": "danger" if spec.tone == "danger" else "primary",
-    }, status=status)
+    return render(
+        request,
+        "ostoja/records/verb_dialog.html",
+        {
+            "form": form,
+            "title": f"{spec.label}: {title_of(record)}",
+            "words": spec.confirm,
+            "submit": spec.label,
+            "icon_name": spec.icon,
+            "action": places.with_query(
+                places.record_of(entry, record.pk, f"do/{spec.name}"), {"next": request.GET.get("next", "")}
+            ),
+            "version": record.version,
+            "variant": "danger" if spec.tone == "danger" else "primary",
+        },
+        status=status,
+    )
 
 
 def _version(request: HttpRequest) -> int | None:
@@ -379,7 +456,9 @@ def delete(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         gate.perform(request.actor, record, "delete")
     except (Refused, NotAllowed) as error:
         return says.say(HttpResponseRedirect(places.record_of(entry, pk)), error.message, "red")
-    return says.say(HttpResponseRedirect(places.come_back(request, back)), _("“{thing}” is deleted.").format(thing=name))
+    return says.say(
+        HttpResponseRedirect(places.come_back(request, back)), _("“{thing}” is deleted.").format(thing=name)
+    )
 
 
 # --- the form -------------------------------------------------------------------------------------------------------------
@@ -408,12 +487,20 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
     actor = request.actor
     names = writable_fields(actor, entry)
     if not names:
-        raise NotAllowed(_("There is nothing in {things} that you may change by hand.").format(things=entry.model._meta.verbose_name_plural))
+        raise NotAllowed(
+            _("There is nothing in {things} that you may change by hand.").format(
+                things=entry.model._meta.verbose_name_plural
+            )
+        )
     choices = forms.Choices(actor)
     post = request.POST if request.method == "POST" else None
     initial = _initial(request, entry, names) if record is None else {}
     form = forms.plain_form(actor, entry, names, record, data=post, initial=initial, choices=choices)
-    lines = [forms.Lines(actor, name, part, record, choices, post) for name, part in entry.lines.items() if may(actor, part, "view")]
+    lines = [
+        forms.Lines(actor, name, part, record, choices, post)
+        for name, part in entry.lines.items()
+        if may(actor, part, "view")
+    ]
     status, version = 200, getattr(record, "version", None)
     if post is not None:
         data = forms.data_of(form, post)
@@ -421,10 +508,15 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
             data = forms.changed_only(form, data)
         data |= {one.name: one.rows for one in lines}
         try:
-            saved = gate.perform(actor, record or entry.model, "change" if record else "add", data, version=_version(request))
+            saved = gate.perform(
+                actor, record or entry.model, "change" if record else "add", data, version=_version(request)
+            )
             return _saved(request, entry, saved, record is None)
         except Stale as error:
-            forms.blame(form, Refused(_("{why} What you typed is kept below; saving again overwrites.").format(why=error.message)))
+            forms.blame(
+                form,
+                Refused(_("{why} What you typed is kept below; saving again overwrites.").format(why=error.message)),
+            )
             status = 412
         except Refused as error:
             forms.blame(form, error)
@@ -435,12 +527,26 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
     back = places.record_of(entry, record.pk) if record else places.list_of(entry)
     if entry.parent is not None and (parent := initial.get(entry.surface.inside)):
         back = places.record_of(entry.parent, parent)
-    return render(request, "ostoja/records/form.html", {
-        "object": about(actor, entry), "heading": heading, "form": form, "sections": forms.sections(entry, form), "line_sets": lines,
-        "version": version, "submit": _("Save") if record else _("Create"), "cancel_url": places.come_back(request, back),
-        "next": places.come_back(request, ""), "can_add_another": record is None and entry.parent is None,
-        "delete_url": places.record_of(entry, record.pk, "delete") if record and entry.parent and explain(actor, record, "delete") else "",
-    }, status=status)
+    return render(
+        request,
+        "ostoja/records/form.html",
+        {
+            "object": about(actor, entry),
+            "heading": heading,
+            "form": form,
+            "sections": forms.sections(entry, form),
+            "line_sets": lines,
+            "version": version,
+            "submit": _("Save") if record else _("Create"),
+            "cancel_url": places.come_back(request, back),
+            "next": places.come_back(request, ""),
+            "can_add_another": record is None and entry.parent is None,
+            "delete_url": places.record_of(entry, record.pk, "delete")
+            if record and entry.parent and explain(actor, record, "delete")
+            else "",
+        },
+        status=status,
+    )
 
 
 def _initial(request: HttpRequest, entry: Entry, names: tuple[str, ...]) -> dict:
@@ -461,4 +567,3 @@ def _saved(request: HttpRequest, entry: Entry, record, fresh: bool) -> HttpRespo
             url = places.record_of(entry.parent, getattr(record, entry.fields[entry.surface.inside].attname))
         url = places.come_back(request, url)
     return says.say(HttpResponseRedirect(url), text.format(thing=title_of(record)))
-

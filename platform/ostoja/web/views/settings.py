@@ -48,10 +48,16 @@ def frame(request: HttpRequest, here: str) -> dict:
     if may(actor, role, "view"):
         items.append(("/settings/roles", "shield", _("Roles")))
     for entry in registry.entries():
-        if entry.surface.group == "settings" and entry not in (user, role) and entry.parent is None and may(actor, entry, "view"):
+        if (
+            entry.surface.group == "settings"
+            and entry not in (user, role)
+            and entry.parent is None
+            and may(actor, entry, "view")
+        ):
             items.append((places.list_of(entry), entry.surface.icon, label_of(entry)))
     items += [
-        ("/settings/profile", "user", _("Your profile")), ("/settings/devices", "monitor", _("Signed-in devices")),
+        ("/settings/profile", "user", _("Your profile")),
+        ("/settings/devices", "monitor", _("Signed-in devices")),
         ("/settings/tokens", "key-round", _("API tokens")),
     ]
     return {"settings_nav": [{"url": u, "icon": i, "label": text, "current": u == here} for u, i, text in items]}
@@ -71,11 +77,16 @@ class CompanyForm(forms.Form):
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=200)
     language = forms.ChoiceField(
-        label=gettext_lazy("Language"), choices=installation.LANGUAGES, help_text=gettext_lazy("Of mails and of people who join; everybody can choose their own.")
+        label=gettext_lazy("Language"),
+        choices=installation.LANGUAGES,
+        help_text=gettext_lazy("Of mails and of people who join; everybody can choose their own."),
     )
-    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), choices=[(z, z) for z in sorted(available_timezones())])
+    timezone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"), choices=[(z, z) for z in sorted(available_timezones())]
+    )
     currency = forms.ChoiceField(
-        label=gettext_lazy("Currency"), help_text=gettext_lazy("Of new records; what is there keeps the currency that it has.")
+        label=gettext_lazy("Currency"),
+        help_text=gettext_lazy("Of new records; what is there keeps the currency that it has."),
     )
 
     def __init__(self, data=None, *, tenant):
@@ -99,14 +110,23 @@ def company(request: HttpRequest) -> HttpResponse:
                 return says.say(HttpResponseRedirect("/settings/company"), _("The company is saved."))
             except Refused as error:
                 blame(form, error)
-    facts = [(_("Address"), request.get_host()), (_("Industry"), capfirst(tenant.blueprint)), (_("Plan"), capfirst(tenant.plan))]
+    facts = [
+        (_("Address"), request.get_host()),
+        (_("Industry"), capfirst(tenant.blueprint)),
+        (_("Plan"), capfirst(tenant.plan)),
+    ]
     if not own:
         facts = [
-            (_("Name"), tenant.name), *facts, (_("Language"), dict(installation.LANGUAGES).get(tenant.language, tenant.language)),
-            (_("Time zone"), tenant.timezone), (_("Currency"), tenant.currency),
+            (_("Name"), tenant.name),
+            *facts,
+            (_("Language"), dict(installation.LANGUAGES).get(tenant.language, tenant.language)),
+            (_("Time zone"), tenant.timezone),
+            (_("Currency"), tenant.currency),
         ]
     context = {
-        "heading": _("Company"), "words": _("Your company as it stands on documents and in the navigation."), "facts": facts,
+        "heading": _("Company"),
+        "words": _("Your company as it stands on documents and in the navigation."),
+        "facts": facts,
         "sections": [{"url": "/settings/company", "form": form, "submit": _("Save")}] if own else [],
     }
     return render(request, "ostoja/settings/form.html", frame(request, "/settings/company") | context, status=status)
@@ -144,14 +164,20 @@ def roles(request: HttpRequest, pk=None) -> HttpResponse:
                 status = error.status
                 blame(form, error if isinstance(error, Refused) else Refused(error.message))
     context = {
-        "roles": [{"label": r.name, "holders": r.n, "url": f"/settings/roles/{r.pk}", "current": role and r.pk == role.pk} for r in rows],
-        "role": role, "form": form,
+        "roles": [
+            {"label": r.name, "holders": r.n, "url": f"/settings/roles/{r.pk}", "current": role and r.pk == role.pk}
+            for r in rows
+        ],
+        "role": role,
+        "form": form,
         "classes": [(name, label, name in classes) for name, label in matrix_of.class_choices()],
         "verbs": [matrix_of.verb_name(None, v) for v in EDITING],
         "matrix": matrix_of.matrix(grants),
         "can_save": role is not None and bool(explain(request.actor, role, "change")),
         "new_url": "/settings/roles/new" if may(request.actor, registry.get("access.role"), "add") else "",
-        "delete_url": f"/settings/roles/{role.pk}/delete" if role is not None and not role.n and explain(request.actor, role, "delete") else "",
+        "delete_url": f"/settings/roles/{role.pk}/delete"
+        if role is not None and not role.n and explain(request.actor, role, "delete")
+        else "",
     }
     return render(request, "ostoja/settings/roles.html", frame(request, "/settings/roles") | context, status=status)
 
@@ -166,7 +192,9 @@ def new_role(request: HttpRequest) -> HttpResponse:
     while code in taken:
         number += 1
         code = f"{slugify(name) or 'role'}-{number}"
-    role = gate.perform(request.actor, Role, "add", {"name": name if number == 1 else f"{name} {number}", "code": code, "level": 5})
+    role = gate.perform(
+        request.actor, Role, "add", {"name": name if number == 1 else f"{name} {number}", "code": code, "level": 5}
+    )
     return HttpResponseRedirect(f"/settings/roles/{role.pk}")
 
 
@@ -185,7 +213,9 @@ def delete_role(request: HttpRequest, pk) -> HttpResponse:
 class ProfileForm(forms.ModelForm):
     """Name, language and time zone."""
 
-    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), choices=[(z, z) for z in sorted(available_timezones())])
+    timezone = forms.ChoiceField(
+        label=gettext_lazy("Time zone"), choices=[(z, z) for z in sorted(available_timezones())]
+    )
 
     class Meta:
         model = User
@@ -196,10 +226,16 @@ class PasswordForm(forms.Form):
     """The present password and a new one."""
 
     present = forms.CharField(
-        label=gettext_lazy("Present password"), max_length=1000, strip=False, widget=forms.PasswordInput({"autocomplete": "current-password"})
+        label=gettext_lazy("Present password"),
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )
     new = forms.CharField(
-        label=gettext_lazy("New password"), max_length=1000, strip=False, widget=forms.PasswordInput({"autocomplete": "new-password"}),
+        label=gettext_lazy("New password"),
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
         help_text=gettext_lazy("At least 10 characters; a few unusual words work well."),
     )
 
@@ -209,7 +245,10 @@ class EmailForm(forms.Form):
 
     email = forms.EmailField(label=gettext_lazy("New e-mail"), max_length=254)
     password = forms.CharField(
-        label=gettext_lazy("Password"), max_length=1000, strip=False, widget=forms.PasswordInput({"autocomplete": "current-password"})
+        label=gettext_lazy("Password"),
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "current-password"}),
     )
 
 
@@ -229,18 +268,36 @@ def profile(request: HttpRequest) -> HttpResponse:
             return says.say(HttpResponseRedirect("/settings/profile"), _("Your profile is saved."))
         if what == "password" and password.is_valid():
             signin.change_password(request.actor, password.cleaned_data["present"], password.cleaned_data["new"])
-            return says.say(HttpResponseRedirect("/settings/profile"), _("The new password counts; all other devices are signed out."))
+            return says.say(
+                HttpResponseRedirect("/settings/profile"),
+                _("The new password counts; all other devices are signed out."),
+            )
         if what == "email" and email.is_valid():
             signin.change_email(request.actor, email.cleaned_data["password"], email.cleaned_data["email"])
-            text = _("Open the link that was sent to {email}; then it counts.").format(email=email.cleaned_data["email"])
+            text = _("Open the link that was sent to {email}; then it counts.").format(
+                email=email.cleaned_data["email"]
+            )
             return says.say(HttpResponseRedirect("/settings/profile"), text, "blue")
     except OstojaError as error:
         status = error.status
-        blame({"profile": own, "password": password, "email": email}[what], error if isinstance(error, Refused) else Refused(error.message))
+        blame(
+            {"profile": own, "password": password, "email": email}[what],
+            error if isinstance(error, Refused) else Refused(error.message),
+        )
     sections = [
         {"url": "/settings/profile?save=profile", "form": own, "submit": _("Save")},
-        {"label": _("Password"), "url": "/settings/profile?save=password", "form": password, "submit": _("Change the password")},
-        {"label": _("E-mail: {email}").format(email=user.email), "url": "/settings/profile?save=email", "form": email, "submit": _("Change the address")},
+        {
+            "label": _("Password"),
+            "url": "/settings/profile?save=password",
+            "form": password,
+            "submit": _("Change the password"),
+        },
+        {
+            "label": _("E-mail: {email}").format(email=user.email),
+            "url": "/settings/profile?save=email",
+            "form": email,
+            "submit": _("Change the address"),
+        },
     ]
     context = {"heading": _("Your profile"), "sections": sections}
     return render(request, "ostoja/settings/form.html", frame(request, "/settings/profile") | context, status=status)
@@ -254,16 +311,36 @@ def devices(request: HttpRequest) -> HttpResponse:
     for one in devices_of.mine(request.actor):
         current = str(one.pk) == request.actor.session_key
         phone = bool(re.search(r"Mobile|Android|iPhone|iPad", one.agent))
-        shown.append({
-            "icon": "smartphone" if phone else "monitor", "said": browser_of(one.agent), "address": one.address or "–", "seen_at": one.seen_at,
-            "current": _("This one") if current else "", "end_url": f"/settings/devices/{one.pk}/end",
-        })
+        shown.append(
+            {
+                "icon": "smartphone" if phone else "monitor",
+                "said": browser_of(one.agent),
+                "address": one.address or "–",
+                "seen_at": one.seen_at,
+                "current": _("This one") if current else "",
+                "end_url": f"/settings/devices/{one.pk}/end",
+            }
+        )
     context = {"sessions": shown, "others": len(shown) > 1, "end_all_url": "/settings/devices/end"}
     return render(request, "ostoja/settings/sessions.html", frame(request, "/settings/devices") | context)
 
 
-BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"))
-SYSTEMS = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS X", "macOS"), ("Linux", "Linux"))
+BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 def browser_of(agent: str) -> str:
@@ -293,10 +370,19 @@ class TokenForm(forms.Form):
     """Name, scopes and last day of a token."""
 
     name = forms.CharField(label=gettext_lazy("What is it for?"), max_length=80)
-    scopes = forms.MultipleChoiceField(label=gettext_lazy("It may"), help_text=gettext_lazy("Hold Ctrl to choose several. It never may more than you."))
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("It may"), help_text=gettext_lazy("Hold Ctrl to choose several. It never may more than you.")
+    )
     days = forms.TypedChoiceField(
-        label=gettext_lazy("Works for"), coerce=int, initial=90,
-        choices=[(30, gettext_lazy("30 days")), (90, gettext_lazy("90 days")), (365, gettext_lazy("a year")), (0, gettext_lazy("ever"))],
+        label=gettext_lazy("Works for"),
+        coerce=int,
+        initial=90,
+        choices=[
+            (30, gettext_lazy("30 days")),
+            (90, gettext_lazy("90 days")),
+            (365, gettext_lazy("a year")),
+            (0, gettext_lazy("ever")),
+        ],
     )
 
     def __init__(self, data=None, *, actor):
@@ -312,7 +398,9 @@ def scope_choices(actor) -> list:
         if entry.parent is not None:
             continue
         options = [
-            (f"{entry.label}:{v}", f"{label_of(entry)}: {matrix_of.verb_name(entry, v)}") for v in editing_verbs(entry) if may(actor, entry, v)
+            (f"{entry.label}:{v}", f"{label_of(entry)}: {matrix_of.verb_name(entry, v)}")
+            for v in editing_verbs(entry)
+            if may(actor, entry, v)
         ]
         if options:
             made.append((label_of(entry), options))
@@ -330,14 +418,22 @@ def _tokens(request: HttpRequest, secret: str = "") -> HttpResponse:
     now = timezone.now()
     shown = [
         {
-            "name": t.name, "prefix": t.prefix, "scopes": t.scopes, "last_used_at": t.last_used_at, "expires_at": t.expires_at,
-            "revoked": _("Revoked") if t.revoked_at else "", "expired": _("Expired") if t.expires_at and t.expires_at < now else "",
+            "name": t.name,
+            "prefix": t.prefix,
+            "scopes": t.scopes,
+            "last_used_at": t.last_used_at,
+            "expires_at": t.expires_at,
+            "revoked": _("Revoked") if t.revoked_at else "",
+            "expired": _("Expired") if t.expires_at and t.expires_at < now else "",
             "revoke_url": "" if t.revoked_at else f"/settings/tokens/{t.pk}/revoke",
         }
         for t in tokens_of.mine(request.actor)
     ]
     context = {
-        "tokens": shown, "secret": secret, "new_url": "/settings/tokens/new", "empty_heading": _("No tokens yet"),
+        "tokens": shown,
+        "secret": secret,
+        "new_url": "/settings/tokens/new",
+        "empty_heading": _("No tokens yet"),
         "empty_words": _("Make one for each program, so that you can end it without touching the others."),
     }
     return render(request, "ostoja/settings/tokens.html", frame(request, "/settings/tokens") | context)
@@ -351,7 +447,9 @@ def new_token(request: HttpRequest) -> HttpResponse:
         days = form.cleaned_data["days"]
         expires = timezone.now() + dt.timedelta(days=days) if days else None
         try:
-            _token, secret = tokens_of.issue(request.actor, request.actor.user, form.cleaned_data["name"], form.cleaned_data["scopes"], expires)
+            _token, secret = tokens_of.issue(
+                request.actor, request.actor.user, form.cleaned_data["name"], form.cleaned_data["scopes"], expires
+            )
             request.method = "GET"
             response = _tokens(request, secret)
             response["HX-Retarget"], response["HX-Reswap"], response["HX-Reselect"] = "#main", "outerHTML", "#main"
@@ -359,10 +457,19 @@ def new_token(request: HttpRequest) -> HttpResponse:
             return response
         except Refused as error:
             blame(form, error)
-    return render(request, "ostoja/records/verb_dialog.html", {
-        "form": form, "title": _("New token"), "words": _("Give it no more than the program needs."), "submit": _("Make the token"),
-        "action": "/settings/tokens/new", "icon_name": "key-round",
-    }, status=422 if request.method == "POST" else 200)
+    return render(
+        request,
+        "ostoja/records/verb_dialog.html",
+        {
+            "form": form,
+            "title": _("New token"),
+            "words": _("Give it no more than the program needs."),
+            "submit": _("Make the token"),
+            "action": "/settings/tokens/new",
+            "icon_name": "key-round",
+        },
+        status=422 if request.method == "POST" else 200,
+    )
 
 
 @require_POST
@@ -371,4 +478,3 @@ def revoke_token(request: HttpRequest, pk) -> HttpResponse:
     """End a token at once."""
     tokens_of.revoke(request.actor, pk)
     return says.say(HttpResponseRedirect("/settings/tokens"), _("The token is revoked."))
-

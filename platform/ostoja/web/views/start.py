@@ -36,26 +36,46 @@ def concerns(request: HttpRequest) -> bool:
 
 def steps(actor) -> list[dict]:
     """The steps, each with whether it is done. At most four queries."""
-    listed = [e for e in registry.entries() if e.surface.group == "crm" and e.parent is None and e.surface.form and may(actor, e, "add")]
+    listed = [
+        e
+        for e in registry.entries()
+        if e.surface.group == "crm" and e.parent is None and e.surface.form and may(actor, e, "add")
+    ]
     made = []
     if listed:
         first = listed[0]
-        made.append({
-            "icon": "upload", "label": _("Bring your {things}").format(things=first.things),
-            "words": _("From a spreadsheet; you see every row before anything is saved, and can undo it."), "act": _("Import"),
-            "url": places.part_of(first, "import"), "done": samples.has_own(first.label),
-        })
+        made.append(
+            {
+                "icon": "upload",
+                "label": _("Bring your {things}").format(things=first.things),
+                "words": _("From a spreadsheet; you see every row before anything is saved, and can undo it."),
+                "act": _("Import"),
+                "url": places.part_of(first, "import"),
+                "done": samples.has_own(first.label),
+            }
+        )
     board = next((e for e in listed if e.surface.board), None)
     if board is not None:
-        made.append({
-            "icon": board.surface.icon, "label": _("Make your first {thing}").format(thing=board.thing),
-            "words": _("Then move it over the board as it goes on."), "act": _("New {thing}").format(thing=board.thing),
-            "url": places.part_of(board, "new"), "done": samples.has_own(board.label),
-        })
-    made.append({
-        "icon": "user-plus", "label": _("Invite your colleagues"), "words": _("Each sees what their role lets them see."), "act": _("Invite"),
-        "url": "/settings/people", "done": Invitation.objects.exists() or User.objects.all()[:2].count() > 1,
-    })
+        made.append(
+            {
+                "icon": board.surface.icon,
+                "label": _("Make your first {thing}").format(thing=board.thing),
+                "words": _("Then move it over the board as it goes on."),
+                "act": _("New {thing}").format(thing=board.thing),
+                "url": places.part_of(board, "new"),
+                "done": samples.has_own(board.label),
+            }
+        )
+    made.append(
+        {
+            "icon": "user-plus",
+            "label": _("Invite your colleagues"),
+            "words": _("Each sees what their role lets them see."),
+            "act": _("Invite"),
+            "url": "/settings/people",
+            "done": Invitation.objects.exists() or User.objects.all()[:2].count() > 1,
+        }
+    )
     return made
 
 

@@ -49,9 +49,15 @@ def _jobs(request: HttpRequest, but: str = "") -> HttpResponse:
     running = list(rows.filter(state__in=("queued", "running")).order_by("created_at")[:SHOWN])
     ended = list(rows.filter(finished_at__gte=timezone.now() - RECENT).order_by("-finished_at")[:SHOWN])
     shown = [job_view(j) for j in [*running, *ended][:SHOWN] if str(j.pk) != but]
-    return render(request, "ostoja/parts/jobs.html", {
-        "jobs": shown, "jobs_url": "/jobs/mine", "active": bool(running) or bool([e for e in ended if str(e.pk) != but]),
-    })
+    return render(
+        request,
+        "ostoja/parts/jobs.html",
+        {
+            "jobs": shown,
+            "jobs_url": "/jobs/mine",
+            "active": bool(running) or bool([e for e in ended if str(e.pk) != but]),
+        },
+    )
 
 
 def job_view(job: Job) -> dict:
@@ -63,6 +69,13 @@ def job_view(job: Job) -> dict:
     else:
         said = display.number(job.done) if job.done else _("starting")
     return {
-        "id": job.pk, "title": job.title, "state": job.state, "finished": job.finished, "percent": job.percent, "said": said,
-        "message": job.message, "dismiss_url": f"/jobs/{job.pk}/dismiss", "url": (job.result or {}).get("url", ""),
+        "id": job.pk,
+        "title": job.title,
+        "state": job.state,
+        "finished": job.finished,
+        "percent": job.percent,
+        "said": said,
+        "message": job.message,
+        "dismiss_url": f"/jobs/{job.pk}/dismiss",
+        "url": (job.result or {}).get("url", ""),
     }
