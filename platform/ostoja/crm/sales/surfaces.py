@@ -35,7 +35,7 @@ class DealSurface(Surface):
         (_("Lost"), {"state": "lost"}),
         (_("Mine"), {"state": "open", "owner": "me"}),
     ]
-    board = Board("stage", total="amount", card=("party", "amount", "closes_on", "owner"), within=Q(state="open"))
+    board = Board("stage", total="amount", card=("party", "amount", "closes_on", "owner"))
     calendar = Calendar("closes_on")
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
     lines = ["lines"]

@@ -265,11 +265,13 @@ class _Application:
             self.out.ships[op.key] = Ship(True, op.label_ver)
 
     def _join_stash(self, key: Key) -> None:
-        """It is open again: what was owed goes back into it."""
+        """It is open again: what was owed goes back into it, but for fields that were closed meanwhile: they stay owed."""
         stash, row = self._stash(key), self.things[key]
         if stash is None:
             return
-        self.out.stashes[key] = None
+        passing = self.link.manifest.open(key.model, self.link.ceiling)
+        owed = {n: c for n, c in stash.cells.items() if n not in passing}
+        self.out.stashes[key] = stash._replace(cells=owed) if owed and stash.cl >= row.cl else None
         if stash.cl < row.cl:
             self.out.conflicts += [
                 Conflict(key, n, "deleted", row.cells.get(n), c) for n, c in sorted(stash.cells.items())
@@ -277,7 +279,7 @@ class _Application:
             return
         cells = dict(row.cells)
         for name, cell in stash.cells.items():
-            if name not in cells or cells[name].stamp < cell.stamp:
+            if name in passing and (name not in cells or cells[name].stamp < cell.stamp):
                 cells[name] = cell
         self._put(key, row._replace(cells=cells))
 

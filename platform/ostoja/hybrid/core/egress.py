@@ -85,15 +85,18 @@ def decide(
     if not site.owner and due.label_ver is not None:
         ver = min(ver, due.label_ver)
     if due.whole or ship is None or not ship.held or ship.seq > link.acked:
-        cells = {n: c for n, c in thing.cells.items() if n in open_fields}
+        cells = _with_owed({n: c for n, c in thing.cells.items() if n in open_fields}, stash, link)
         return [Snap(due.key, thing.cl, ver, thing.level, cells)], Ship(True, ver, seq_to)
     wanted = with_groups(due.fields, model.group_of) & open_fields
     cells = {n: thing.cells[n] for n in sorted(wanted) if n in thing.cells}
-    if link.up and stash is not None:
-        cells |= {n: c for n, c in stash.cells.items() if n not in cells}
+    cells = _with_owed(cells, stash, link)
     if not cells:
         return [], ship
     return [Fields(due.key, thing.cl, ver, cells)], ship._replace(label_ver=max(ship.label_ver, ver))
+
+
+def _with_owed(cells: dict, stash: Stash | None, link: LinkTerms) -> dict:
+    return {**stash.cells, **cells} if link.up and stash is not None else cells
 
 
 def _of_marker(due, marker: Marker, stash, ship, link, ver) -> tuple[list[Op], Ship | None]:

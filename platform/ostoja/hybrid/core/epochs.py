@@ -51,6 +51,8 @@ def renewed(previous: int, chance: int) -> int:
 def greet(inbound: Inbound, outbound: Outbound, envelope: Envelope, own_epoch: int, head: int) -> Greeting:
     """Read the epochs and the acknowledgement of any envelope whose seal was good. ``head`` is our last number.
 
+    An acknowledgement counts whatever becomes of the envelope: the store also lets go of the stashes it settles.
+
     After ``resync`` the store appends ``resync_entries``, numbers them, and keeps ``outbound`` with ``resync_to`` set
     to the last of these numbers, all in the transaction that keeps this greeting.
     """
