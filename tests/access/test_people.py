@@ -178,7 +178,7 @@ def test_giving_oneself_a_role_through_every_door(manager, strong):
     with pytest.raises(NotAllowed):
         perform(manager, UserRole, "add", {"user": me.pk, "role": strong.pk})
     (outcome,) = Many(manager, UserRole).add([{"user": me.pk, "role": strong.pk}])
-    assert not outcome.ok and outcome.code == "not_allowed"
+    assert not outcome.ok and outcome.code == "beyond_own_rights"
     mine = UserRole.objects.get(user=me)
     with pytest.raises((NotAllowed, Refused)):
         perform(manager, mine, "change", {"role": strong.pk})
