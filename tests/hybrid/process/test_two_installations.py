@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -153,6 +154,13 @@ def test_both_converge_after_the_agent_was_killed_in_the_middle_of_work(running)
     for key in deals:
         here, there = running.call("p", "GET", f"/deals/{key}"), running.call("c", "GET", f"/deals/{key}")
         assert (here["source"], here["title"]) == (there["source"], there["title"])
+
+
+def test_the_cloud_takes_nothing_closed_once_the_premises_have_everything(running):
+    party = running.call("c", "GET", "/parties?limit=1")["items"][0]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        running.call("c", "PATCH", f"/parties/{party['id']}", {"notes": "entered in the cloud"})
+    assert refused.value.code == 422
 
 
 def test_no_file_of_the_cloud_holds_what_is_closed(running):
