@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
-from django.db import connection, models
+from django.db import IntegrityError, connection, models
 from django.utils import timezone
 
 from ostoja import gate
@@ -22,7 +22,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.ids import uuid7
-from ostoja.kernel.record import SYSTEM_FIELDS, follows_of
+from ostoja.kernel.record import SYSTEM_FIELDS, follows_of, verbs_of
 from ostoja.kernel.registry import Entry
 
 # What a form demands beyond the type of a field; everything else follows from the declaration.
@@ -97,14 +97,41 @@ class Samples:
         raise AssertionError(f"{type(record).__name__} never gets to “{state}”.")
 
     def write(self, record, name: str, value) -> None:
-        """Set one column with bare SQL, as the owner."""
+        """Set one column with bare SQL, as the owner; where a check ties others to a state, what its verb sets goes along."""
+        try:
+            self._update(record, {name: value})
+        except IntegrityError as error:
+            checks = {c.name for c in record._meta.constraints if isinstance(c, models.CheckConstraint)}
+            if error.__cause__.diag.constraint_name not in checks:
+                raise
+            along = self._set_by_the_verb(record, name, value)
+            if not along:
+                raise
+            self._update(record, {name: value, **along})
+
+    def _update(self, record, values: dict[str, object]) -> None:
         meta = record._meta
-        field = meta.get_field(name)
+        fields = [meta.get_field(name) for name in values]
+        columns = ", ".join(f'"{field.column}" = %s' for field in fields)
         with changing(self.actor, "attack"), connection.cursor() as cursor:
             cursor.execute(
-                f'UPDATE "{meta.db_table}" SET "{field.column}" = %s WHERE id = %s',
-                [field.get_db_prep_save(value, connection), record.pk],
+                f'UPDATE "{meta.db_table}" SET {columns} WHERE id = %s',
+                [*(f.get_db_prep_save(v, connection) for f, v in zip(fields, values.values(), strict=True)), record.pk],
             )
+
+    def _set_by_the_verb(self, record, field: str, state) -> dict[str, object]:
+        """The columns besides the state that the verb to this state sets, its arguments included."""
+        found = (v for v in verbs_of(type(record)).values() if v.to == state and v.field == field)
+        spec = next(found, None)
+        if spec is None:
+            return {}
+        trial = type(record)._default_manager.get(pk=record.pk)
+        before = {f.name: getattr(trial, f.attname) for f in trial._meta.concrete_fields}
+        for name in spec.asks:
+            setattr(trial, trial._meta.get_field(name).attname, self.other(trial, name))
+        getattr(trial, spec.name)()
+        after = {f.name: getattr(trial, f.attname) for f in trial._meta.concrete_fields}
+        return {name: value for name, value in after.items() if value != before[name] and name != field}
 
     def other(self, record, name: str):
         """Another value for a field of a record, of the field's type."""
@@ -190,7 +217,7 @@ class Samples:
         if isinstance(field, models.DateTimeField):
             return timezone.now()
         if isinstance(field, models.DateField):
-            return date(2026, 3, 31)
+            return timezone.localdate() + timedelta(days=30)  # most dates lie ahead: due, expected, until
         if isinstance(field, (models.DecimalField, models.IntegerField)):
             return number % 90 + 1
         if isinstance(field, models.JSONField):

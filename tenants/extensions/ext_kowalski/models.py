@@ -48,6 +48,7 @@ class SampleLoan(Record):
             Check(
                 Q(state="returned", back_on__isnull=False) | (~Q(state="returned") & Q(back_on__isnull=True)),
                 name="loan_knows_when_it_came_back",
+                says=_("A loan that is returned says when it came back, and only such a loan."),
             ),
             Check(~Q(state="written_off") | ~Q(reason=""), name="loan_written_off_says_why", field="reason", says=_("Say why it is written off.")),
         ]  # fmt: skip
