@@ -53,9 +53,11 @@ def _true(condition, record):
         return type(record)._default_manager.filter(condition, pk=record.pk).exists()
 
 
-def _field_of(args) -> str:
-    """The name of the field that an attack changes, if it changes one."""
-    return next((a.name for a in args if isinstance(a, models.Field)), "")
+def _tables_of(record=None, field=None, *_more) -> set[str]:
+    """The state tables that keep the field which an attack changes, by their constraint names."""
+    if record is None or field is None:
+        return set()
+    return {c.name for c in record._meta.constraints if isinstance(c, Follows) and c.field == field.name}
 
 
 def refused(samples, name, attack, *args):
@@ -64,9 +66,7 @@ def refused(samples, name, attack, *args):
         attack(*args)
         pytest.fail(f"{attack.__name__} {args[1:]} was not refused.")
     if not isinstance(error.value, models.ProtectedError):
-        tables = {
-            c.name for c in type(args[0])._meta.constraints if isinstance(c, Follows) and c.field == _field_of(args)
-        }
+        tables = _tables_of(*args)
         assert error.value.__cause__.diag.constraint_name in {name, *tables}  # a state is also kept by its table
 
 
