@@ -265,6 +265,7 @@ class Node:
             self.resync(state, greeting)
         else:
             state.inbound, state.outbound = greeting.inbound, greeting.outbound
+            self.release(state)
         self.learn(state, envelope)
         link = self.link(envelope.sender)
         held = self.held(envelope, state, link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ostoja.hybrid.core import epochs, equality
+from ostoja.hybrid.core import equality
 from ostoja.hybrid.core.apply import LINGERING
 from ostoja.hybrid.core.merge import path
 from ostoja.hybrid.core.sequence import Verdict
@@ -17,11 +17,8 @@ from ostoja.hybrid.core.wire import (
     Fields,
     Key,
     Marker,
-    Op,
-    Purge,
     Row,
     Snap,
-    Withheld,
     decode,
 )
 
@@ -126,13 +123,12 @@ class World:
         self.backups: dict[int, Node] = {}
         self.count = 0
         self.secret: set[str] = set()
-        self.open_before: dict[str, Key] = {}
         self.ledger: list[Write] = []
         self.deaths: list[Death] = []
         self.moves: dict[Key, int] = {}
         self.pairs: list[tuple[Write, Write]] = []
+        self.told: dict[tuple[int, int], int] = {}
         self.restores = 0
-        self.log: list[str] = []
 
     def _join(self, above: int, below: int, ceiling: int, down, up) -> None:
         manifest = EMAIL_OPEN
@@ -442,8 +438,11 @@ class World:
         if node.number == C:
             self.check_cloud()
         envelope = decode(message.sealed)
-        if envelope.lane == DATA and envelope.seq_to == envelope.high_water:
-            self._whole_transactions(node, envelope.sender)
+        if envelope.lane == DATA:
+            link = node.number, envelope.sender
+            self.told[link] = max(self.told.get(link, 0), envelope.high_water)
+            if node.links[envelope.sender].inbound.applied >= self.told[link]:
+                self._whole_transactions(node, envelope.sender)
 
     def check_cloud(self) -> None:
         """I4 at rest: nothing that may not be there."""
@@ -502,7 +501,7 @@ class World:
         self.nodes[at] = new
         self.restores += 1
         self.reborn(new, old.epoch)
-        self.pairs = []
+        self.pairs, self.told = [], {}
         self.ledger = [w for w in self.ledger if any(self.accounted(n, w) for n in self.nodes.values())]
         self.deaths = [d for d in self.deaths if any(self.buried(n, d) for n in self.nodes.values())]
         written = {w.key for w in self.ledger if w.field == "qty"}
@@ -658,6 +657,3 @@ class World:
             }
             roots.append(equality.root(leaves.values()))
         hold(roots[0] == roots[1], "I1", "the roots differ")
-
-
-__all__ = ["DATA", "Broken", "Op", "Purge", "Withheld", "World", "epochs"]
