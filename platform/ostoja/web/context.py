@@ -10,7 +10,7 @@ from ostoja.access.policy import may
 from ostoja.jobs.models import Job
 from ostoja.kernel import registry
 
-from . import places, says
+from . import additions, places, says
 from .columns import label_of
 
 GROUPS = ("", "crm", "erp", "insight")
@@ -40,7 +40,7 @@ def frame(request: HttpRequest) -> dict:
     )
     return base | {
         "current": getattr(request, "place", ""),
-        "groups": groups(actor),
+        "groups": [*groups(actor), *added(request)],
         "person": {"id": actor.user_id, "name": actor.user.name, "email": actor.user.email},
         "palette_url": "/palette",
         "settings_url": "/settings" if sees_settings else "/settings/profile",
@@ -54,6 +54,14 @@ def frame(request: HttpRequest) -> dict:
         "jobs_url": "/jobs/mine",
         "jobs_active": Job.objects.filter(user_id=actor.user_id, state__in=("queued", "running")).exists(),
     }
+
+
+def added(request: HttpRequest) -> list[dict]:
+    """What other rooms put into the navigation: a group without a heading, or nothing."""
+    items = [
+        {"label": p.label, "icon": p.icon, "url": p.url, "count": p.count} for p in additions.navigation_of(request)
+    ]
+    return [{"label": "", "items": items}] if items else []
 
 
 def group_label(group: str) -> str:

@@ -30,7 +30,7 @@ from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
 from ostoja.kernel.record import EDITING
 from ostoja.tenancy import provisioning
 
-from .. import places, says
+from .. import additions, places, says
 from ..columns import label_of
 from ..forms import blame, currencies
 from ..inside import inside, must
@@ -55,6 +55,7 @@ def frame(request: HttpRequest, here: str) -> dict:
             and may(actor, entry, "view")
         ):
             items.append((places.list_of(entry), entry.surface.icon, label_of(entry)))
+    items += [(p.url, p.icon, p.label) for p in additions.settings_of(actor)]
     items += [
         ("/settings/profile", "user", _("Your profile")),
         ("/settings/devices", "monitor", _("Signed-in devices")),
