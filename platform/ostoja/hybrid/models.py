@@ -7,9 +7,20 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check, Follows
+from ostoja.kernel.constraints import Check, Follows, Rule
 from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.ids import UUID7_SQL
 from ostoja.kernel.record import Record, Thing, verb
+from ostoja.party.numbers import SITE
+
+# The series of numbers of this site are told apart by its own number.
+MARK_NUMBERS = f"""
+IF NEW.here THEN
+  INSERT INTO party_counter (id, code, value) VALUES ({UUID7_SQL}, '{SITE}', NEW.number)
+  ON CONFLICT (code) DO UPDATE SET value = excluded.value;
+END IF;
+RETURN NULL;
+"""
 
 
 class Site(Record):
@@ -36,6 +47,7 @@ class Site(Record):
         constraints = [
             models.UniqueConstraint(fields=["number"], name="site_number_is_unique"),
             models.UniqueConstraint(fields=["here"], condition=Q(here=True), name="site_here_is_one"),
+            Rule(MARK_NUMBERS, name="site_marks_its_numbers", on="INSERT OR UPDATE"),
         ]
 
     def __str__(self):
