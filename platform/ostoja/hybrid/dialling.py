@@ -127,12 +127,8 @@ class Caller:
         return True
 
     def pull(self) -> int:
-        """Ask what is new there, or for the next part of the first load; answers how many rows were written."""
+        """Ask what is new there; answers how many rows were written."""
         message = self.exchange.outgoing(silent=True)
-        progress = self.exchange.progress
-        if not progress.loaded:
-            message.wants_load = True
-            message.load = (progress.load_model, str(progress.load_after or "")) if progress.load_model else None
         answer = self.call(message)
         counts = self.exchange.incoming(answer, self.size)
         return counts.written + counts.deleted + counts.purged

@@ -21,7 +21,7 @@ from . import keys
 from .core.terms import Manifest
 from .install import install
 from .models import EnrolmentCode, Link, Progress, Site
-from .sites import CLOUD, head, here, manifest_in_force, new_epoch
+from .sites import CLOUD, here, manifest_in_force, new_epoch
 from .tables import tables_of
 
 VALID_FOR = timedelta(minutes=15)
@@ -39,6 +39,13 @@ def invite(actor: Actor, kind: str = Site.Kind.PREMISES) -> str:
     code = "-".join(secrets.token_hex(4) for _part in range(4))
     EnrolmentCode.objects.create(digest=_digest(code), kind=kind, expires_at=timezone.now() + VALID_FOR)
     return code
+
+
+def _number(ours: int) -> int:
+    """The next number for a site below this one; no other site hands out the same."""
+    below = range(2, 100) if ours == CLOUD else range(ours * 100 + 1, ours * 100 + 100)
+    taken = set(Site.objects.values_list("number", flat=True))
+    return next(n for n in below if n not in taken)
 
 
 def _be_cloud() -> None:
@@ -74,20 +81,19 @@ def accept(code: str, public_key: str, name: str, epoch: int, manifest: bytes) -
         if found is None:
             raise NotAllowed(_("This code is not valid, or not any more: ask for a new one."), code="bad_code")
         EnrolmentCode.objects.filter(pk=found.pk).update(used_at=now)
-        number = max(Site.objects.values_list("number", flat=True)) + 1
+        ours = here()
+        number = _number(ours.number)
         site = Site.objects.create(number=number, name=name[:120], kind=found.kind, ceiling=1, epoch=epoch)
         private, public = keys.new_pair()
         link = Link.objects.create(
             site=site, private_key=private, peer_key=public_key, fingerprint=keys.fingerprint(public, public_key)
         )
-    base = head()
-    Progress.objects.create(link=link, peer_epoch=epoch, base=base, acked=base, peer_manifest=manifest)
-    ours = here()
+    Progress.objects.create(link=link, peer_manifest=manifest)
     return {
         "link": str(link.pk),
         "tenant": {f: getattr(tenant, f) for f in FACTS},
         "you": {"number": number, "name": site.name, "kind": site.kind},
-        "we": {"number": ours.number, "epoch": ours.epoch, "key": public, "base": base},
+        "we": {"number": ours.number, "name": ours.name, "kind": ours.kind, "epoch": ours.epoch, "key": public},
         "manifest": ours.manifest.canonical.decode(),
         "fingerprint": link.fingerprint,
     }
@@ -99,20 +105,24 @@ def note(tenant: Tenant, answer: Mapping, private_key: str, public_key: str, epo
     with tenant_context(tenant):
         with changing(Actor.system("Enrolment"), "enrol"):
             Site.objects.create(
-                number=you["number"], name=you["name"], kind=you["kind"], ceiling=1, here=True, epoch=epoch
-            )
-            cloud = Site.objects.create(
-                number=we["number"], name=_("Cloud"), kind=Site.Kind.CLOUD, ceiling=0, epoch=we["epoch"]
-            )
+                number=you["number"], name=you["name"], kind=you["kind"], ceiling=1, here=True, epoch=epoch,
+                founded=you["kind"] != Site.Kind.PREMISES,
+            )  # fmt: skip
+            above = Site.objects.create(
+                number=we["number"], name=we["name"], kind=we["kind"], ceiling=0 if we["kind"] == Site.Kind.CLOUD else 1,
+                epoch=we["epoch"],
+            )  # fmt: skip
             link = Link.objects.create(
-                id=answer["link"], site=cloud, dials=True, url=url, private_key=private_key, peer_key=we["key"],
+                id=answer["link"], site=above, dials=True, url=url, private_key=private_key, peer_key=we["key"],
                 fingerprint=keys.fingerprint(public_key, we["key"]),
             )  # fmt: skip
-        install(tenant, tables_of(manifest_in_force().canonical), you["number"], in_cloud=False)
-        Progress.objects.create(
-            link=link, peer_epoch=we["epoch"], applied=we["base"], loaded=False,
-            peer_manifest=answer["manifest"].encode(),
+            if you["kind"] == Site.Kind.DESKTOP:
+                Site.objects.filter(here=True).update(adopted=answer["manifest"].encode())
+        install(
+            tenant, tables_of(manifest_in_force().canonical), you["number"], in_cloud=False,
+            owner=you["kind"] == Site.Kind.PREMISES,
         )  # fmt: skip
+        Progress.objects.create(link=link, peer_manifest=answer["manifest"].encode())
     return link
 
 

@@ -5,26 +5,52 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import orjson
 import zstandard
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ostoja.journal.context import changing
+from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import OstojaError
 
-from .core.wire import CONTROL, DATA, Ack, Corrupt, Envelope, Op, Purge, decode, encode
-from .models import Link, Progress, PurgeCase
-from .receiving import Counts, Receiver, control_ops, settle, told
-from .sending import Batch, Sender, forget_held, mark_held, send_again
+from .core import apply as applying
+from .core import epochs, graves
+from .core.sequence import Verdict
+from .core.wire import (
+    CONTROL,
+    DATA,
+    Ack,
+    Corrupt,
+    Envelope,
+    Fields,
+    Key,
+    Op,
+    Purge,
+    Snap,
+    Want,
+    decode,
+    encode,
+    op_from,
+)
+from .models import Link, Parked, Progress, PurgeCase, Reply, Site
+from .receiving import Counts, LinkSuspect, NotOpen, Receiver, settle
+from .sending import MOST_ENTRIES, Batch, Sender, mark_shipped, send_again, send_everything
 from .sites import Here, actor_of, agreed, head, here
 
 MOST_BYTES = 64 * 1024 * 1024
 LEVEL = 6
+AGAIN = timedelta(seconds=20)  # until a purge that was not receipted is told again beside the stream
 UNKNOWN_MANIFEST = "The other site does not know our manifest yet."
+OLDER = (
+    "This copy is older than what the other site knows: it was restored from a backup, or copied. "
+    "Run `ostoja site renew` here if it is the one that goes on."
+)
 
 
 class BadMessage(OstojaError):
@@ -34,18 +60,29 @@ class BadMessage(OstojaError):
     status = 400
 
 
+class Retired(OstojaError):
+    """This copy of the site is older than what the other site knows; it says and takes nothing until it is renewed."""
+
+    code = "older_copy"
+    status = 409
+
+
+class Busy(OstojaError):
+    """People are working on the same records just now; the message is sent again."""
+
+    code = "busy"
+    status = 503
+
+
 @dataclass
 class Message:
-    """What passes a link at once: envelopes, and where a first load stands.
+    """What passes a link at once.
 
-    ``load`` is (model, key) of the last part of a first load that is in here, or that the sender has; None without one.
     ``knows`` is the hash of the receiver's manifest that the sender has; ``manifest`` the sender's own, sent along when
     the other side does not know it yet.
     """
 
     envelopes: list[Envelope] = field(default_factory=list)
-    load: tuple[str, str] | None = None
-    wants_load: bool = False
     manifest: bytes = b""
     knows: str = ""
 
@@ -54,8 +91,6 @@ class Message:
         parts = [encode(e) for e in self.envelopes]
         head = orjson.dumps(
             {
-                "load": self.load,
-                "wants_load": self.wants_load,
                 "manifest": self.manifest.decode(),
                 "knows": self.knows,
                 "parts": [len(p) for p in parts],
@@ -74,8 +109,7 @@ class Message:
             for size in said["parts"]:
                 envelopes.append(decode(raw[at : at + size]))
                 at += size
-            load = tuple(said["load"]) if said["load"] else None
-            return cls(envelopes, load, bool(said["wants_load"]), said["manifest"].encode(), said["knows"])
+            return cls(envelopes, said["manifest"].encode(), said["knows"])
         except (zstandard.ZstdError, Corrupt, KeyError, TypeError, ValueError) as error:
             raise BadMessage("The message was damaged on its way; it is sent again.") from error
 
@@ -88,7 +122,11 @@ class Exchange:
         self.here: Here = here()
         self.progress: Progress = link.progress
         self.tables = agreed(self.here.manifest, self.progress)
-        self.sender = Sender(self.here, link, self.tables)
+
+    @property
+    def sender(self) -> Sender:
+        """What reads for this link."""
+        return Sender(self.here, self.link, self.tables, self.progress.acked)
 
     # out
 
@@ -99,46 +137,57 @@ class Exchange:
                 "SELECT EXISTS (SELECT FROM journal_change WHERE seq IS NULL) OR EXISTS (SELECT FROM journal_change WHERE seq > %s)",
                 [self.progress.acked],
             )
-            return cursor.fetchone()[0] or bool(control_ops(self.link))
+            return cursor.fetchone()[0] or bool(self._control())
 
-    def outgoing(
-        self, *, load_after: tuple[str, str] | None = None, load: bool = False, silent: bool = False
-    ) -> Message:
-        """What this site has to say now. ``load``: the other site wants (the next part of) everything."""
+    def outgoing(self, *, silent: bool = False) -> Message:
+        """What this site has to say now; ``silent``: nothing but how far it is. Raises Retired."""
         self._fresh()
+        if self.here.retired:
+            raise Retired(OLDER)
         theirs = bytes(self.progress.peer_manifest)
         message = Message(knows=hashlib.sha256(theirs).hexdigest() if theirs else "")
         if not theirs or self.progress.problem == UNKNOWN_MANIFEST:
             message.manifest = self.here.manifest.canonical
+        acked = self.progress.acked
+        data = Batch(seq_from=acked + 1, seq_to=acked, high=self._last())
         if silent:
-            message.envelopes.append(self._envelope(CONTROL, Batch(), []))
+            message.envelopes += [self._envelope(CONTROL, data, ()), self._envelope(DATA, data, ())]
             return message
-        ops: list[Op] = control_ops(self.link)
-        held: list[uuid.UUID] = []
-        if load and self.progress.peer_manifest:
-            model, after = load_after or ("", "")
-            part, model, last = self.sender.load(model, uuid.UUID(after) if after else None)
-            ops += part.ops
-            held += part.held
-            message.load = (model, str(last or ""))
-        data = Batch(seq_from=self.progress.acked + 1, seq_to=self.progress.acked, high=self.progress.acked)
-        if not load and self.progress.peer_manifest:
-            data = self.sender.batch(self.progress.acked, head())
-        self._note(data.ops)
-        mark_held(self.link.site.number, [*held, *data.held])
-        message.envelopes.append(self._envelope(CONTROL, data, ops))
-        if data.seq_to >= data.seq_from:
-            message.envelopes.append(self._envelope(DATA, data, data.ops))
+        control = self._control()
+        if theirs and self._may_send():
+            data = self.sender.batch(acked, head(), MOST_ENTRIES)
+        self._note([*data.ops, *control])
+        mark_shipped(self.link.site.number, data.ships)
+        message.envelopes += [self._envelope(CONTROL, data, control), self._envelope(DATA, data, data.ops)]
         return message
 
-    def _envelope(self, lane: str, batch: Batch, ops: list[Op]) -> Envelope:
-        progress = self.progress
+    def _may_send(self) -> bool:
+        others = ()
+        if self.here.restored:
+            others = [inbound(p) for p in Progress.objects.filter(link__state=Link.State.OPEN)]
+        return epochs.may_send(
+            inbound(self.progress), outbound(self.progress), self.here.epoch, self.here.is_owner, others
+        )
+
+    def _envelope(self, lane: str, batch: Batch, ops: Iterable[Op]) -> Envelope:
+        p, incoming = self.progress, inbound(self.progress)
         return Envelope(
-            link=str(self.link.pk), sender=self.here.number, epoch=self.here.epoch, peer_epoch=progress.peer_epoch, lane=lane,
-            manifest=self.here.manifest.hash, base=0, resync_to=0, seq_from=batch.seq_from if lane == DATA else 0,
-            seq_to=batch.seq_to if lane == DATA else 0, high_water=batch.high,
-            ack=Ack(progress.peer_epoch, progress.applied, batch.high), hlc_now=int(time.time() * 1000), ops=tuple(ops),
+            link=str(self.link.pk), sender=self.here.number, epoch=self.here.epoch,
+            peer_epoch=epochs.peer_epoch(outbound(p), self.here.epoch), lane=lane, manifest=self.tables.manifest.hash, base=p.base,
+            resync_to=p.own_resync_to, seq_from=batch.seq_from, seq_to=batch.seq_to, high_water=batch.high,
+            ack=epochs.ack_of(incoming, batch.high), hlc_now=int(time.time() * 1000) << 16, ops=tuple(ops),
         )  # fmt: skip
+
+    def _control(self) -> list[Op]:
+        """What has to be told beside the stream: receipts, what is wanted, purges that were not receipted for a while."""
+        replies = [op_from(r.operation) for r in Reply.objects.filter(link=self.link).order_by("id")[:1000]]
+        late = timezone.now() - AGAIN
+        wants = [
+            Want(Key(p.about, str(p.record)))
+            for p in Parked.objects.filter(link=self.link, reason=applying.ABSENT, updated_at__lt=late)[:1000]
+        ]
+        due = PurgeCase.objects.filter(link=self.link, gone_at=None, sent_at__lt=late)[:1000]
+        return [*replies, *wants, *(Purge(Key(c.about, str(c.record)), 1, c.label_ver) for c in due)]
 
     def _note(self, ops: list[Op]) -> None:
         """Keep a case for every record that is called back."""
@@ -147,26 +196,34 @@ class Exchange:
             return
         with changing(actor_of(self.link), "purge sent"):
             for op in purges:
-                PurgeCase.objects.get_or_create(
+                case, made = PurgeCase.objects.get_or_create(
                     link=self.link, record=op.key.id, label_ver=op.label_ver,
                     defaults={"about": op.key.model, "sent_at": timezone.now()},
                 )  # fmt: skip
+                if not made and case.gone_at is None:
+                    PurgeCase.objects.filter(pk=case.pk).update(sent_at=timezone.now())
 
     # in
 
     def incoming(self, message: Message, size: int = 0) -> Counts:
         """Apply what came; each envelope in one transaction with the cursor. Answers what became of it.
 
-        Raises LinkSuspect, NotOpen, BadMessage; what was applied before stays.
+        Raises LinkSuspect, NotOpen, BadMessage, Retired, Busy; what was applied before stays.
         """
         total = Counts()
         if message.manifest:
-            Progress.objects.filter(pk=self.progress.pk).update(peer_manifest=message.manifest)
-            self._fresh()
-        for envelope in message.envelopes:
-            counts = self._take(envelope, message)
-            for name, value in vars(counts).items():
-                setattr(total, name, getattr(total, name) + value)
+            self._learn(message.manifest)
+        try:
+            for envelope in message.envelopes:
+                counts = self._take(envelope)
+                for name, value in vars(counts).items():
+                    setattr(total, name, getattr(total, name) + value)
+        except OperationalError as error:
+            if getattr(error.__cause__, "pgcode", "") in ("55P03", "40P01"):
+                raise Busy(
+                    "Somebody is working on the same records: the message is taken when it comes again."
+                ) from error
+            raise
         Progress.objects.filter(pk=self.progress.pk).update(
             bytes_in=F("bytes_in") + size, seen_at=timezone.now(),
             problem=UNKNOWN_MANIFEST if message.knows != self.here.manifest.hash else "",
@@ -176,67 +233,157 @@ class Exchange:
 
     def _fresh(self) -> None:
         self.progress.refresh_from_db()
+        if not self.here.founded or self.here.restored:
+            self.here = here()
         self.tables = agreed(self.here.manifest, self.progress)
-        self.sender.tables = self.tables
 
-    def _take(self, envelope: Envelope, message: Message) -> Counts:
+    def _last(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT coalesce(max(seq), 0) FROM journal_change")
+            return cursor.fetchone()[0]
+
+    def _learn(self, manifest: bytes) -> None:
+        """The other site stands at this manifest: what opens by it is told again; the premises' own is to be taken over."""
+        from . import adopting
+
+        before = self.tables.manifest
+        Progress.objects.filter(pk=self.progress.pk).update(peer_manifest=manifest)
+        self._fresh()
+        adopting.learned(self, before)
+
+    def _take(self, envelope: Envelope) -> Counts:
         if envelope.link != str(self.link.pk) or envelope.sender != self.link.site.number:
             raise BadMessage("This envelope is not of this link.")
+        _check(envelope)
         with changing(actor_of(self.link), "sync"), transaction.atomic():
             progress = self.progress = Progress.objects.select_for_update().get(pk=self.progress.pk)
-            if envelope.epoch != progress.peer_epoch:
-                self._another_incarnation(envelope, progress)
-            acked = progress.acked
-            if envelope.ack.epoch == self.here.epoch and envelope.ack.seq > acked:
-                acked = envelope.ack.seq
-            changes = {"acked": acked, "peer_high": max(progress.peer_high, envelope.high_water)}
-            changes["skew_ms"] = max(-(2**31), min(2**31 - 1, envelope.hlc_now - int(time.time() * 1000)))
-            counts = Counts()
-            receiver = Receiver(self.here, self.link, self.tables, unsent_after=acked)
-            if envelope.lane == CONTROL:
-                counts = receiver.apply(envelope.ops)
-            elif envelope.seq_from <= progress.applied + 1 and envelope.seq_to > progress.applied:
-                counts = receiver.apply(envelope.ops)
-                changes["applied"] = envelope.seq_to
-            if acked > progress.acked:
-                counts.purged += settle(self.here, self.link, self.tables, acked)
-            if envelope.lane == CONTROL and message.load is not None and not message.wants_load:
-                model, after = message.load
-                changes |= {"load_model": model, "load_after": after or None, "loaded": not model}
-            Progress.objects.filter(pk=progress.pk).update(**changes)
+            greeting = epochs.greet(inbound(progress), outbound(progress), envelope, self.here.epoch, self._last())
+            if greeting.rolled_back or greeting.superseded:
+                older = True
+            else:
+                older = False
+                incoming, outgoing = greeting.inbound, greeting.outbound
+                if greeting.resync:
+                    outgoing = self._resync(outgoing)
+                    progress.peer_knew = greeting.knew
+                elif outgoing.acked > progress.acked:
+                    settle(self.link, self.here, outgoing.acked)
+                out = applying.admit(
+                    envelope, incoming, self._core_site(), self._terms(outgoing.acked), int(time.time() * 1000)
+                )
+                counts = Counts()
+                if out.taken and envelope.ops:
+                    resync = envelope.seq_from <= envelope.resync_to and envelope.lane == DATA
+                    receiver = Receiver(
+                        self.here, self.link, self.tables, acked=outgoing.acked, recovering=self.here.restored and resync,
+                        expired=resync and graves.expired(progress.peer_knew, self._collected_to()),
+                    )  # fmt: skip
+                    counts = receiver.apply(envelope.ops, out.inbound)
+                self._keep(progress, out.inbound, epochs.settle(outgoing, out.inbound), envelope)
+        if older:
+            self._retire()
         self.progress.refresh_from_db()
+        _complain(out.verdict)
         return counts
 
-    def _another_incarnation(self, envelope: Envelope, progress: Progress) -> None:
-        """The other site was restored or made anew: its stream begins again, and it gets everything again."""
-        if progress.peer_epoch:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT model, array_agg(id::text) FROM hybrid_clock WHERE %s::smallint = ANY(held) GROUP BY 1",
-                    [self.link.site.number],
-                )
-                for model, records in cursor.fetchall():
-                    send_again(model, records)
-                cursor.execute(
-                    "SELECT about, array_agg(record::text) FROM hybrid_purgecase WHERE link_id = %s GROUP BY 1",
-                    [self.link.pk],
-                )
-                for model, records in cursor.fetchall():
-                    send_again(model, records)
-            Progress.objects.filter(pk=progress.pk).update(
-                peer_epoch=envelope.epoch, applied=envelope.base, loaded=False, load_model=""
-            )
-            progress.applied = envelope.base
-        else:
-            Progress.objects.filter(pk=progress.pk).update(peer_epoch=envelope.epoch)
-        progress.peer_epoch = envelope.epoch
+    def _core_site(self):
+        from .core.link import Site as CoreSite
+
+        return CoreSite(self.here.number, self.here.epoch, self.here.is_owner)
+
+    def _terms(self, acked: int):
+        return Receiver(self.here, self.link, self.tables, acked=acked).terms
+
+    def _collected_to(self) -> int:
+        return Site.objects.values_list("collected_to", flat=True).get(here=True)
+
+    def _resync(self, outgoing: epochs.Outbound) -> epochs.Outbound:
+        """A new pair of incarnations: everything is told again, behind all that was numbered before."""
+        base = head()
+        with changing(Actor.system("Sites"), "resend"):
+            send_everything(self.tables)
+        return outgoing._replace(base=base, acked=base, resync_to=head())
+
+    def _keep(self, progress: Progress, incoming, outgoing: epochs.Outbound, envelope: Envelope) -> None:
+        progress.peer_epoch, progress.own_epoch = incoming.epoch, incoming.own
+        progress.started, progress.applied = incoming.applied is not None, incoming.applied or 0
+        progress.resync_to, progress.knew = incoming.resync_to, incoming.knew
+        progress.base, progress.acked, progress.own_resync_to = outgoing.base, outgoing.acked, outgoing.resync_to
+        progress.marks, progress.settled = [list(m) for m in outgoing.marks[-100:]], outgoing.settled
+        progress.peer_high = max(progress.peer_high, envelope.high_water) if incoming.epoch == envelope.epoch else 0
+        skew = (envelope.hlc_now >> 16) - int(time.time() * 1000)
+        progress.skew_ms = max(-(2**31), min(2**31 - 1, skew))
+        progress.save()
+        if not self.here.is_owner:
+            self._floor(incoming.epoch)
+        if not self.here.founded and progress.loaded:
+            Site.objects.filter(here=True).update(founded=True)
+        if self.here.restored and all(
+            inbound(p).whole and p.own_epoch == self.here.epoch
+            for p in Progress.objects.filter(link__state=Link.State.OPEN)
+        ):
+            Site.objects.filter(here=True).update(restored=False)
+
+    def _floor(self, epoch: int) -> None:
+        """New records of ours begin at the label version of the incarnation of the premises that we know."""
+        from .core.labels import floor_of
+        from .core.terms import Authority
+
+        if Authority.PREMISES in self.here.leads_to(self.link) and (floor := floor_of(epoch)):
+            Site.objects.filter(here=True, label_floor__lt=floor).update(label_floor=floor)
+
+    def _retire(self) -> None:
+        with changing(Actor.system("Sites"), "retire"):
+            Site.objects.filter(here=True).update(retired=True)
+        Progress.objects.filter(pk=self.progress.pk).update(problem=OLDER[:300])
+        raise Retired(OLDER)
 
     def said(self, message: Message) -> None:
         """The other site answered that it has this message: what was told beside the stream need not be told again."""
+        told = [op for envelope in message.envelopes if envelope.lane == CONTROL for op in envelope.ops]
+        if not told:
+            return
         with changing(actor_of(self.link), "sync"):
-            for envelope in message.envelopes:
-                if envelope.lane == CONTROL:
-                    told(self.link, envelope.ops)
+            for reply in Reply.objects.filter(link=self.link):
+                if op_from(reply.operation) in told:
+                    reply.delete()
+            wanted = [op.key.id for op in told if isinstance(op, Want)]
+            Parked.objects.filter(link=self.link, record__in=wanted).update(
+                attempts=F("attempts") + 1, updated_at=timezone.now()
+            )
+
+
+def inbound(p: Progress) -> epochs.Inbound:
+    """How far the peer's stream was applied, as the core sees it."""
+    return epochs.Inbound(p.peer_epoch, p.own_epoch, p.applied if p.started else None, p.resync_to, p.knew)
+
+
+def outbound(p: Progress) -> epochs.Outbound:
+    """How far ours was acknowledged, as the core sees it."""
+    marks = tuple((a, b) for a, b in p.marks)
+    return epochs.Outbound(p.peer_epoch, p.own_epoch, p.base, p.acked, p.own_resync_to, marks, p.settled)
+
+
+def _check(envelope: Envelope) -> None:
+    """Keys are UUIDs as PostgreSQL writes them, values are texts. Raises BadMessage."""
+    try:
+        for op in envelope.ops:
+            if str(uuid.UUID(op.key.id)) != op.key.id:
+                raise ValueError
+            if isinstance(op, Fields | Snap) and not all(
+                c.value is None or isinstance(c.value, str) for c in op.cells.values()
+            ):
+                raise ValueError
+    except ValueError:
+        raise BadMessage("The message names what is no key, or a value that is no text.") from None
+
+
+def _complain(verdict: Verdict) -> None:
+    match verdict:
+        case Verdict.CLOCK:
+            raise LinkSuspect("The other site's clock is more than five minutes ahead of ours: set both by NTP.")
+        case Verdict.FIELD:
+            raise NotOpen("The other site sent what does not travel on this link: compare the manifests of both sites.")
 
 
 def open_links() -> list[Link]:
@@ -246,11 +393,8 @@ def open_links() -> list[Link]:
 
 def repair(link: Link, keys: list[tuple[str, str]]) -> None:
     """Let these records be sent again as a whole."""
-    from ostoja.kernel.actors import Actor
-
     with changing(Actor.system("Verify"), "resend"):
         for model, key in keys:
-            forget_held(link.site.number, [uuid.UUID(key)])
             send_again(model, [uuid.UUID(key)])
 
 
@@ -259,4 +403,4 @@ def lag(link: Link) -> int:
     return max(0, head() - link.progress.acked)
 
 
-__all__ = ["BadMessage", "Exchange", "Message", "lag", "open_links", "repair"]
+__all__ = ["Ack", "BadMessage", "Busy", "Exchange", "Message", "Retired", "lag", "open_links", "repair"]

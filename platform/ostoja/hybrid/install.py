@@ -14,7 +14,8 @@ from ostoja.tenancy.models import Tenant
 from .tables import Column, Table, Tables
 
 CLOUD_CEILING = 0
-KEYS_ONLY = ("id", "seq", "model", "record", "op", "fields", "actor")
+KEYS_ONLY = ("id", "seq", "xid", "model", "record", "op", "fields", "origin", "actor", "cause")
+CLOCKS = ("id", "model", "cl", "hlc", "site", "stamps", "top", "withheld", "label_ver", "ships")
 
 # Puts the stamps of what changed here into the clock of the record. The row lock is held already, so that stamps of one
 # record only grow, whatever the machine's clock does; whose value was replaced is kept as the base.
@@ -26,8 +27,8 @@ BEGIN
   SELECT * INTO clock FROM hybrid_clock WHERE id = key FOR UPDATE;
   present := greatest(present, coalesce(clock.top, 0) + 1);
   IF clock.id IS NULL THEN
-    INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, held, withheld)
-    VALUES (key, what, 1, present, me, '{}', present, '{}', false);
+    INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
+    VALUES (key, what, 1, present, me, '{}', present, false, coalesce((SELECT s.label_floor FROM hybrid_site s WHERE s.here), 0), '{}');
   ELSIF changed IS NULL THEN
     UPDATE hybrid_clock SET cl = cl + (cl + 1) % 2, hlc = present, site = me, stamps = '{}', top = present, withheld = false
     WHERE id = key;
@@ -49,9 +50,9 @@ END $stamp$
 
 DEATH = """
 CREATE OR REPLACE FUNCTION "hybrid_death"(what text, key uuid, me smallint) RETURNS void LANGUAGE sql AS $death$
-  INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, held, withheld)
+  INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
   VALUES (key, what, 2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, me, '{}',
-    (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, '{}', false)
+    (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, false, 0, '{}')
   ON CONFLICT (id) DO UPDATE SET cl = c.cl + c.cl % 2, hlc = greatest(excluded.hlc, c.top + 1), site = me, stamps = '{}',
     top = greatest(excluded.top, c.top + 1)
 $death$
@@ -105,6 +106,7 @@ BEGIN
   ELSE
     EXECUTE format('UPDATE %I SET %I = NULL WHERE %I = ANY($1)', tab, col, col) USING keys;
   END IF;
+  SET CONSTRAINTS ALL IMMEDIATE;
   EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
   IF remove AND col = 'id' THEN
     INSERT INTO journal_change (xid, model, record, op, fields, hlc, actor, verb)
@@ -112,6 +114,23 @@ BEGIN
       current_setting('ostoja.actor'), 'purge' FROM unnest(keys) k;
   END IF;
 END $take_away$
+"""
+
+# What the site above has decided stands here too, whatever state the record is in: the rules were kept there, in their order.
+TAKE_OVER = """
+CREATE OR REPLACE FUNCTION "hybrid_take_over"(tab text, key uuid, cols text[], types text[], vals text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $take_over$
+DECLARE sets text; n int;
+BEGIN
+  IF coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN
+    RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'Only the site that decides is taken at its word.';
+  END IF;
+  SELECT string_agg(format('%I = %L::%s', cols[i], vals[i], types[i]), ', ') INTO sets FROM generate_subscripts(cols, 1) i;
+  SET CONSTRAINTS ALL IMMEDIATE;
+  EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', tab);
+  EXECUTE format('UPDATE %I SET %s, version = version + 1, updated_at = now() WHERE id = $1', tab, sets) USING key;
+  EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
+END $take_over$
 """
 
 # A reference that was kept aside is set again, in whatever state the record is: it says what it said all the time.
@@ -143,20 +162,30 @@ def view_of(table: Table, ceiling: int = CLOUD_CEILING) -> str:
     return f"{'egress' if ceiling == CLOUD_CEILING else 'whole'}_{table.name}"
 
 
-def capture_sql(table: Table, me: int, *, in_cloud: bool, closed: bool = False) -> list[str]:
-    """The trigger that keeps the clocks of one table. In the cloud, what belongs to the premises is refused besides;
-    ``closed``: and so is any value that may not be there, whoever brings it."""
+def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: bool = False) -> list[str]:
+    """The trigger that keeps the clocks of one table, but for rows that a batch writes itself: that brings their stamps along.
+
+    What belongs to another site is refused besides; ``closed``: and so is any value that may not be there, whoever brings it.
+    """
     name = capture_name(table)
     tests = "\n".join(
         f'    IF NEW."{c.column}" IS DISTINCT FROM OLD."{c.column}" THEN changed := changed || \'{c.field}\'::text; END IF;'
         for c in table.columns.values()
     )
+    for group in table.together:
+        fields = ", ".join(f"'{n}'" for n in group)
+        tests += (
+            f"\n    IF changed && ARRAY[{fields}]::text[] THEN\n"
+            f"      SELECT array_agg(DISTINCT f) INTO changed FROM unnest(changed || ARRAY[{fields}]::text[]) f;\n    END IF;"
+        )
     owned = ""
-    if in_cloud and str(table.model.sync) == "premises":
+    kept_by = {"premises": not owner, "cloud": not in_cloud}.get(str(table.model.sync), False)
+    if kept_by:
+        where = "on the premises" if str(table.model.sync) == "premises" else "in the cloud"
         owned = (
             "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
-            "      MESSAGE = 'This is kept on the premises: change it there.';\n  END IF;\n"
+            f"      MESSAGE = 'This is kept {where}: change it there.';\n  END IF;\n"
         )
     if closed and (wrong := _closed_sql(table)):
         owned += (
@@ -165,11 +194,13 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, closed: bool = False) 
             "      MESSAGE = 'This is held on the premises: enter it there.';\n  END IF; END IF;\n"
         )
     inherit = ""
-    if table.parent_column and not in_cloud:
+    if table.parent_column and owner:
         inherit = (
-            "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, label_ver, inherited)\n"
-            f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, l.label_ver, true FROM hybrid_label l\n"
+            "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, inherited)\n"
+            f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, true FROM hybrid_label l\n"
             f'    WHERE l.id = NEW."{table.parent_column}" AND l.level > 0 ON CONFLICT (id) DO NOTHING;\n'
+            "    IF FOUND THEN UPDATE hybrid_clock SET label_ver = greatest(label_ver,\n"
+            "      (SELECT s.label_floor FROM hybrid_site s WHERE s.here)) + 1 WHERE id = NEW.id; END IF;\n"
         )
     return [
         f"""
@@ -179,9 +210,10 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
 {tests}
   END IF;
-{owned}  IF TG_OP = 'INSERT' THEN
-{inherit}    PERFORM hybrid_stamp('{table.label}', NEW.id, NULL, {me}::smallint);
-  ELSIF TG_OP = 'DELETE' THEN
+{owned}  IF pg_trigger_depth() = 1 AND coalesce(current_setting('ostoja.actor', true), '') LIKE 'site:%' THEN RETURN NULL; END IF;
+  IF TG_OP = 'INSERT' THEN
+    PERFORM hybrid_stamp('{table.label}', NEW.id, NULL, {me}::smallint);
+{inherit}  ELSIF TG_OP = 'DELETE' THEN
     PERFORM hybrid_death('{table.label}', OLD.id, {me}::smallint);
   ELSIF changed <> '{{}}' THEN
     PERFORM hybrid_stamp('{table.label}', NEW.id, changed, {me}::smallint);
@@ -191,17 +223,17 @@ END $capture$""",
         f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table.name}" '
         f'FOR EACH ROW EXECUTE FUNCTION "{name}"()',
         # What was there before the tenant became hybrid gets the clock of its last change.
-        f"INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, held, withheld) "
-        f"SELECT t.id, '{table.label}', 1, v.hlc, {me}, '{{}}', v.hlc, '{{}}', false FROM \"{table.name}\" t, "
+        f"INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships) "
+        f"SELECT t.id, '{table.label}', 1, v.hlc, {me}, '{{}}', v.hlc, false, 0, '{{}}' FROM \"{table.name}\" t, "
         f"LATERAL (SELECT (extract(epoch FROM t.updated_at) * 1000)::bigint << 16 AS hlc) v ON CONFLICT (id) DO NOTHING",
     ]
 
 
-def closed_columns(table: Table) -> dict[str, str]:
-    """The columns of a table that the cloud may not hold, with what stands in them there, as SQL."""
+def closed_columns(table: Table, ceiling: int = CLOUD_CEILING) -> dict[str, str]:
+    """The columns of a table that a site of this ceiling may not hold, with what stands in them there, as SQL."""
     out = {}
     for name, column in table.columns.items():
-        if name not in table.open(CLOUD_CEILING):
+        if name not in table.open(ceiling):
             text = "NULL" if column.null else "'" + (column.default or "").replace("'", "''") + "'"
             out[column.column] = f"{text}::{column.type}"
     return out
@@ -252,12 +284,15 @@ def _reference_sql(column: Column, ceiling: int, alias_key: str) -> str:
     return said
 
 
-def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, closed: bool = False) -> None:
+def install(
+    tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, owner: bool | None = None, closed: bool = False
+) -> None:
     """Make the tenant's schema hybrid, or bring it to another manifest; may be run again. Runs as the owner of schemas.
 
-    A site in the cloud gets only the role for other premises: all that it has may go there. ``closed``: it takes no value
-    any more that may not be there.
+    A site in the cloud gets only the role for the premises: all that it has may go there. ``owner``: this is the premises,
+    which own labels and what is theirs alone (a laptop is neither). ``closed``: it takes no value any more that may not be here.
     """
+    owner_site = not in_cloud if owner is None else owner
     schema = tenant.schema_name
     app = settings.DATABASES["default"]["USER"]
     owner = connections["owner"]
@@ -275,11 +310,12 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, closed: 
         cursor.execute(CHAIN_ANEW)
         cursor.execute(FORGET)
         cursor.execute(PUT_BACK)
-        if in_cloud:
+        if not owner_site:
             cursor.execute(TAKE_AWAY)
-            cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_take_away" TO "r_{schema}"')
+            cursor.execute(TAKE_OVER)
+            cursor.execute(f'GRANT EXECUTE ON FUNCTION "hybrid_take_away", "hybrid_take_over" TO "r_{schema}"')
         for table in tables:
-            for statement in capture_sql(table, me, in_cloud=in_cloud, closed=closed):
+            for statement in capture_sql(table, me, in_cloud=in_cloud, owner=owner_site, closed=closed):
                 cursor.execute(statement)
         for ceiling in ceilings:
             role, prefix = egress_role(schema, ceiling), "egress" if ceiling == CLOUD_CEILING else "whole"
@@ -295,13 +331,20 @@ def install(tenant: Tenant, tables: Tables, me: int, *, in_cloud: bool, closed: 
             )
             cursor.execute(
                 f'CREATE VIEW "{prefix}_clock" WITH (security_barrier = true) AS '
-                "SELECT id, model, cl, hlc, site, stamps, top, held FROM hybrid_clock"
+                f"SELECT {', '.join(CLOCKS)} FROM hybrid_clock"
             )
             cursor.execute(
                 f'CREATE VIEW "{prefix}_label" WITH (security_barrier = true) AS '
-                "SELECT id, model, level, label_ver FROM hybrid_label"
+                "SELECT id, model, level FROM hybrid_label"
             )
-            for view in (*views, f"{prefix}_journal", f"{prefix}_clock", f"{prefix}_label"):
+            views += [f"{prefix}_journal", f"{prefix}_clock", f"{prefix}_label"]
+            if prefix == "whole":
+                cursor.execute(
+                    'CREATE VIEW "whole_stash" WITH (security_barrier = true) AS '
+                    "SELECT id, model, cl, label_ver, cells FROM hybrid_stash"
+                )
+                views.append("whole_stash")
+            for view in views:
                 # The tenant's own role gets nothing by default: through a view it could write what the table refuses it.
                 cursor.execute(f'REVOKE ALL ON "{view}" FROM "r_{schema}"; GRANT SELECT ON "{view}" TO "{role}"')
         cursor.execute(

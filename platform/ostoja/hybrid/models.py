@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -24,7 +23,11 @@ RETURN NULL;
 
 
 class Site(Record):
-    """An installation on which this tenant lives. ``here`` is the one whose database this is."""
+    """An installation on which this tenant lives. ``here`` is the one whose database this is.
+
+    Of this one: ``label_floor`` is the least label version of new records, ``collected_to`` the number up to which graves
+    were forgotten, ``adopted`` the manifest that the cloud took over from the premises.
+    """
 
     class Kind(models.TextChoices):
         CLOUD = "cloud", _("Cloud")
@@ -37,8 +40,20 @@ class Site(Record):
     ceiling = models.PositiveSmallIntegerField(_("highest level it may hold"), default=0)
     here = models.BooleanField(_("this installation"), default=False)
     epoch = models.BigIntegerField(_("incarnation"), default=0)
+    restored = models.BooleanField(_("restored, and not yet told everything"), default=False)
+    retired = models.BooleanField(_("an older copy"), default=False)
+    label_floor = models.BigIntegerField(default=0)
+    collected_to = models.BigIntegerField(default=0)
+    founded = models.BooleanField(_("has what the cloud had before"), default=True)
+    withdrawn = models.BooleanField(_("gave up what it may not hold"), default=False)
+    adopted = models.BinaryField(default=b"", editable=False)
 
-    data = Data(internal=["number", "name", "kind", "ceiling", "here", "epoch"])
+    data = Data(
+        internal=[
+            "number", "name", "kind", "ceiling", "here", "epoch", "restored", "retired", "label_floor", "collected_to", "founded", "withdrawn",
+            "adopted",
+        ]
+    )  # fmt: skip
     sync = Sync.LOCAL
 
     class Meta:
@@ -94,24 +109,30 @@ class Link(Record):
 
 
 class Progress(Thing):
-    """How far a link is. Numbers are of journals: ``acked`` of ours, ``applied`` of the peer's.
+    """How far a link is. Both streams belong to one pair of incarnations: ``peer_epoch`` theirs, ``own_epoch`` ours.
 
-    ``base`` is where the stream began; ``pushes`` and ``pulls`` count the signed requests of
-    the site that dials; ``load_model`` and
-    ``load_after`` say where the first load stands, ``loaded`` that it is over; ``skew_ms`` is the peer's clock minus ours.
+    Of the peer's stream: ``started``, ``applied``, its resync ends at ``resync_to``; ``knew`` is how far we were before the
+    pair began. Of ours: it starts after ``base``, is ``acked``, its resync ends at ``own_resync_to``; ``marks`` and
+    ``settled`` are for graves, ``peer_knew`` is how far the peer was before. ``pushes`` and ``pulls`` count the signed
+    requests of the site that dials; ``skew_ms`` is the peer's clock minus ours.
     """
 
     link = models.OneToOneField(Link, models.CASCADE, related_name="progress")
     peer_epoch = models.BigIntegerField(default=0)
+    own_epoch = models.BigIntegerField(default=0)
+    started = models.BooleanField(default=False)
+    applied = models.BigIntegerField(default=0)
+    resync_to = models.BigIntegerField(default=0)
+    knew = models.BigIntegerField(default=0)
     base = models.BigIntegerField(default=0)
     acked = models.BigIntegerField(default=0)
-    applied = models.BigIntegerField(default=0)
+    own_resync_to = models.BigIntegerField(default=0)
+    marks = models.JSONField(default=list)
+    settled = models.BigIntegerField(default=0)
+    peer_knew = models.BigIntegerField(default=0)
     peer_high = models.BigIntegerField(default=0)
     pushes = models.BigIntegerField(default=0)
     pulls = models.BigIntegerField(default=0)
-    loaded = models.BooleanField(default=False)
-    load_model = models.CharField(max_length=80, blank=True, default="")
-    load_after = models.UUIDField(null=True)
     peer_manifest = models.BinaryField(default=b"")
     skew_ms = models.IntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
@@ -123,9 +144,9 @@ class Progress(Thing):
 
     data = Data(
         internal=[
-            "link", "peer_epoch", "base", "acked", "applied", "peer_high", "pushes", "pulls", "loaded",
-            "load_model", "load_after", "peer_manifest", "skew_ms", "bytes_in", "bytes_out", "seen_at", "equal_at",
-            "equal_root", "problem",
+            "link", "peer_epoch", "own_epoch", "started", "applied", "resync_to", "knew", "base", "acked", "own_resync_to", "marks",
+            "settled", "peer_knew", "peer_high", "pushes", "pulls", "peer_manifest", "skew_ms", "bytes_in", "bytes_out", "seen_at",
+            "equal_at", "equal_root", "problem",
         ]
     )  # fmt: skip
     sync = Sync.LOCAL
@@ -135,13 +156,24 @@ class Progress(Thing):
             Check(Q(acked__gte=0) & Q(applied__gte=0), name="progress_counts_from_zero"),
         ]
 
+    @property
+    def loaded(self) -> bool:
+        """Whether everything that the peer had when the pair began is here."""
+        return self.started and self.applied >= self.resync_to
+
+    @property
+    def told(self) -> bool:
+        """Whether the peer has everything that we had when the pair began."""
+        return self.own_epoch != 0 and self.acked >= self.own_resync_to
+
 
 class Clock(Thing):
     """The clocks of one record; ``id`` is the record's own. Written by triggers, and by a batch that is applied.
 
     ``cl`` is the causal length (odd: alive); ``hlc`` and ``site`` are the stamp of all fields but those in ``stamps``
     ({field: [hlc, site, hlc of the base, site of the base]}); ``top`` is the largest of all, so that the next is larger.
-    ``held`` are the numbers of the sites that may hold content of it; ``withheld`` says that a purge took it from here.
+    ``label_ver`` is the version of its label; ``withheld`` says that a purge took it from here. ``ships`` is what other
+    sites hold of it: {site's number: [holds content, label version, number that ended the first whole batch]}.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -151,14 +183,39 @@ class Clock(Thing):
     site = models.SmallIntegerField()
     stamps = models.JSONField(default=dict)
     top = models.BigIntegerField()
-    held = ArrayField(models.SmallIntegerField(), default=list)
     withheld = models.BooleanField(default=False)
+    label_ver = models.BigIntegerField(default=0)
+    ships = models.JSONField(default=dict)
 
-    data = Data(internal=["model", "cl", "hlc", "site", "stamps", "top", "held", "withheld"])
+    data = Data(internal=["model", "cl", "hlc", "site", "stamps", "top", "withheld", "label_ver", "ships"])
     sync = Sync.LOCAL
 
     class Meta:
         indexes = [models.Index(fields=["model", "id"], name="clock_by_model")]
+
+
+class Stash(Thing):
+    """What this site still owes of a record that was called back: its own changes, until the premises have them."""
+
+    id = models.UUIDField(primary_key=True)
+    model = models.CharField(max_length=80)
+    cl = models.IntegerField()
+    label_ver = models.BigIntegerField()
+    cells = models.JSONField()
+
+    data = Data(internal=["model", "cl", "label_ver"], confidential=["cells"])
+    sync = Sync.LOCAL
+
+
+class Reply(Thing):
+    """What the other site is to be told beside the stream: a receipt of a purge, a record that is wanted as a whole."""
+
+    id = models.BigAutoField(primary_key=True)
+    link = models.ForeignKey(Link, models.CASCADE, related_name="replies")
+    operation = models.JSONField()
+
+    data = Data(internal=["link", "operation"])
+    sync = Sync.LOCAL
 
 
 class Absent(Thing):
@@ -187,10 +244,9 @@ class Label(Record):
     id = models.UUIDField(primary_key=True, editable=False)
     model = models.CharField(_("object"), max_length=80)
     level = models.PositiveSmallIntegerField(_("level"), default=1)
-    label_ver = models.BigIntegerField(default=1)
     inherited = models.BooleanField(_("from the record above it"), default=False)
 
-    data = Data(internal=["model", "level", "label_ver", "inherited"])
+    data = Data(internal=["model", "level", "inherited"])
     sync = Sync.LOCAL
 
     class Meta:

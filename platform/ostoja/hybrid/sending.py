@@ -1,65 +1,44 @@
-"""What leaves: journal entries become operations, with values read through the views of what may leave, and nothing else."""
+"""What leaves: journal entries become operations by the core, with values read through the views of what may leave, and nothing else."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import orjson
 from django.db import connection, transaction
 
 from ostoja.tenancy.context import schema_context
 
-from .core.wire import ZERO, Cell, Delete, Fields, Key, Op, Purge, Snap, Stamp
+from . import clocks as clocking
+from .clocks import Clock
+from .core import egress
+from .core.link import LinkTerms
+from .core.link import Site as CoreSite
+from .core.wire import Entry, Key, Op, Row, Ship, Stash, Thing
+from .holding import stash_of
 from .install import CLOUD_CEILING, egress_role, view_of
 from .models import Link
+from .models import Stash as StashRow
 from .sites import Here, schema
 from .tables import Table, Tables
 
 MOST_ENTRIES = 5000
-LOAD_ROWS = 1000
+MOST_MORE = 20000  # of one transaction, or of one record with its parts, so that neither is cut in two
 LABEL = "hybrid.label"
 
 
 @dataclass
-class Due:
-    """What the journal says of one record: sent as a whole, its changed fields, and those that came from the peer itself."""
-
-    model: str
-    whole: bool = False
-    fields: set[str] = field(default_factory=set)
-    echoed: set[str] = field(default_factory=set)
-    ours: bool = False
-
-
-@dataclass
 class Batch:
-    """Operations for a link, the numbers that they cover, and the records that the peer will hold once they have left."""
+    """Operations for a link, the numbers that they cover, and what the peer will hold of records once they have left."""
 
-    ops: list[Op] = field(default_factory=list)
+    ops: tuple[Op, ...] = ()
     seq_from: int = 0
     seq_to: int = 0
     high: int = 0
-    held: list[uuid.UUID] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Known:
-    """The clock of one record."""
-
-    model: str
-    cl: int
-    whole: Stamp
-    stamps: Mapping[str, list]
-    held: tuple[int, ...]
-
-    def cell(self, name: str, value: str | None) -> Cell:
-        """A value with its stamp."""
-        said = self.stamps.get(name)
-        if said is None:
-            return Cell(value, self.whole)
-        return Cell(value, Stamp(said[0], said[1]), Stamp(said[2], said[3]) if len(said) > 3 else ZERO)
+    ships: dict[Key, Ship] = field(default_factory=dict)
 
 
 @contextmanager
@@ -77,205 +56,246 @@ def as_sender(ceiling: int) -> Iterator[None]:
 
 
 class Sender:
-    """Reads for one link."""
+    """Reads for one link. ``view`` is the ceiling of the views that it reads through, ``terms`` what the core is told."""
 
-    def __init__(self, here: Here, link: Link, tables: Tables):
-        self.here = here
-        self.link = link
-        self.tables = tables
+    def __init__(self, here: Here, link: Link, tables: Tables, acked: int):
+        self.here, self.link, self.tables = here, link, tables
         self.peer = link.site.number
-        self.ceiling = CLOUD_CEILING if link.site.ceiling == CLOUD_CEILING else 1
-        self.prefix = "egress" if self.ceiling == CLOUD_CEILING else "whole"
+        self.view = CLOUD_CEILING if link.site.ceiling == CLOUD_CEILING else 1
+        self.prefix = "egress" if self.view == CLOUD_CEILING else "whole"
+        ceiling = CLOUD_CEILING if here.withdrawn else link.site.ceiling
+        self.terms = LinkTerms(self.peer, ceiling, tables.manifest, here.leads_to(link), acked)
+        self.site = CoreSite(here.number, here.epoch, here.is_owner)
 
     def batch(self, after: int, high: int, most: int = MOST_ENTRIES) -> Batch:
-        """The operations of the journal's numbers after ``after``, up to ``high``, at most so many entries."""
-        out = Batch(seq_from=after + 1, seq_to=min(high, after + most), high=high)
-        if out.seq_to <= after:
-            return out
-        with as_sender(self.ceiling):
-            dues = self._dues(after, out.seq_to)
-            self._plan(dues, out)
-        return out
-
-    def records(self, keys: Iterable[uuid.UUID]) -> Batch:
-        """These records as a whole: for a repair, a first load."""
-        out = Batch()
-        with as_sender(self.ceiling):
-            self._plan({key: Due("", whole=True, ours=True) for key in keys}, out)
-        return out
-
-    def load(self, model: str, after: uuid.UUID | None) -> tuple[Batch, str, uuid.UUID | None]:
-        """The next part of everything, after this place: (operations, model, key); the model is empty at the end.
-
-        Parts come with the record that they are parts of.
-        """
-        tops = [t for t in self.tables if not t.parent_column and t.holdable(self.ceiling)]
-        labels = [t.label for t in tops]
-        start = labels.index(model) if model in labels else 0
-        with as_sender(self.ceiling):
-            for table in tops[start:]:
-                keys = self._page(table, after if table.label == model else None)
-                if keys:
-                    out = Batch()
-                    self._plan({k: Due(table.label, whole=True, ours=True) for k in self._with_parts(table, keys)}, out)
-                    return out, table.label, keys[-1]
-        return Batch(), "", None
-
-    def _page(self, table: Table, after: uuid.UUID | None) -> list[uuid.UUID]:
-        with connection.cursor() as cursor:
-            view = view_of(table, self.ceiling)
-            condition = "WHERE id > %s" if after else ""
-            cursor.execute(
-                f'SELECT id FROM "{view}" {condition} ORDER BY id LIMIT {LOAD_ROWS}', [after] if after else []
+        """The operations of the journal's numbers after ``after``, up to ``high``: about so many entries, no half of anything."""
+        if high <= after:
+            return Batch(seq_from=after + 1, seq_to=after, high=high)
+        with as_sender(self.view):
+            to = self._end(after, min(high, after + most), high)
+            entries = self._entries(after, to)
+            state = self._state({entry.key for entry in entries})
+            entries = [e for entry in entries if (e := self._ours(entry, state)) is not None]
+            plan = egress.plan(
+                entries, state.things, state.stashes, state.ships, self.site, self.terms, to, frozenset(state.unheld)
             )
-            return [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
+        return Batch(plan.ops, after + 1, to, high, dict(plan.ships))
 
-    def _with_parts(self, table: Table, keys: list[uuid.UUID]) -> list[uuid.UUID]:
-        out = list(keys)
-        for part in self.tables.parts_of(table.label):
-            if not part.holdable(self.ceiling):
-                continue
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f'SELECT id FROM "{view_of(part, self.ceiling)}" WHERE "{part.inside}" = ANY(%s)',
-                    [[str(k) for k in keys]],
-                )
-                below = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
-            if below:
-                out += self._with_parts(part, below)
-        return out
-
-    def _dues(self, after: int, to: int) -> dict[uuid.UUID, Due]:
-        echo = f"site:{self.link.pk}"
-        dues: dict[uuid.UUID, Due] = {}
+    def _end(self, after: int, to: int, high: int) -> int:
+        """Where the batch ends: with a whole transaction, and with a whole record that is sent again."""
+        if to == high:
+            return to
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT model, record, op, fields, actor FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s ORDER BY seq',
+                f'SELECT greatest(%s, max(j.seq)) FROM "{self.prefix}_journal" j, "{self.prefix}_journal" last WHERE last.seq = %s '
+                "AND j.seq > %s AND j.seq <= %s AND CASE WHEN last.op = 'R' THEN j.op = 'R' AND j.cause IS NOT DISTINCT FROM last.cause "
+                "AND last.cause IS NOT NULL ELSE j.xid = last.xid END",
+                [to, to, to, to + MOST_MORE],
+            )
+            return cursor.fetchone()[0] or to
+
+    def _entries(self, after: int, to: int) -> list[Entry]:
+        echo, found = f"site:{self.link.pk}", []
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
+                f'FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s ORDER BY seq',
                 [after, to],
             )
-            for model, record, op, columns, actor in cursor.fetchall():
-                record = uuid.UUID(str(record))
+            for id, xid, model, record, op, columns, actor, origin, seq in cursor.fetchall():
+                came = self.peer if actor == echo and origin != self.here.number else 0
                 if model == LABEL:
-                    due = dues.setdefault(record, Due(""))
-                    due.whole = due.ours = True
+                    if not came:
+                        found.append(Entry(id, xid, Key("", record), "L", seq=seq))
                     continue
                 table = self.tables.get(model)
-                if table is None or not table.holdable(self.ceiling):
+                if table is None and not self.here.is_owner:
                     continue
-                due = dues.setdefault(record, Due(model))
-                names = {table.by_column[c] for c in columns if c in table.by_column}
-                if op == "I":
-                    names = set(table.columns)
-                if actor == echo and op != "R":
-                    due.echoed |= names
-                else:
-                    due.ours = True
-                    due.fields |= names
-                    due.whole = due.whole or op == "R"
-        return dues
+                fields = (
+                    frozenset(table.by_column[c] for c in columns if c in table.by_column) if table else frozenset()
+                )
+                found.append(Entry(id, xid, Key(model, record), op, fields, origin=came, seq=seq))
+        return found
 
-    def _plan(self, dues: dict[uuid.UUID, Due], out: Batch) -> None:
-        keys = list(dues)
-        clocks = self._clocks(keys)
-        closed = self._closed(keys)
-        wanted: dict[str, list[uuid.UUID]] = {}
-        for record, due in dues.items():
-            known = clocks.get(record)
-            if known is None:
-                continue
-            key = Key(known.model, str(record))
-            if record in closed:
-                if self.peer in known.held:
-                    out.ops.append(Purge(key, known.cl, closed[record]))
-            elif known.cl % 2 == 0:
-                if self.peer in known.held and (due.ours or known.whole.site == self.here.number):
-                    out.ops.append(Delete(key, known.cl, 0, known.whole))
+    def _ours(self, entry: Entry, state: _State) -> Entry | None:
+        """The entry as the core reads it: of what came from the peer, what a rule of ours made besides is ours."""
+        clock = state.clocks.get(entry.key.id)
+        if clock is None:
+            return None
+        key = Key(clock.model, entry.key.id)
+        ver = 0 if entry.id < state.labelled.get(entry.key.id, 0) else clock.label_ver
+        entry = entry._replace(key=key, label_ver=ver)
+        if not entry.origin:
+            return entry
+        me = self.here.number
+        if entry.op == "D":
+            return entry._replace(origin=0) if clock.whole.site == me else entry
+        if entry.op not in "IU":
+            return entry
+        table = self.tables.get(key.model)
+        if table is None:
+            return entry
+        names = entry.fields if entry.op == "U" else frozenset(table.columns)
+        mine = {n for n in names if (said := clock.stamps.get(n)) and said[1] == me}
+        if entry.op == "U" and clock.whole.site == me:
+            mine |= {n for n in names if n not in clock.stamps}
+        return entry._replace(op="U", fields=frozenset(mine), origin=0) if mine else entry
+
+    def _state(self, keys: set[Key]) -> _State:
+        """What the core must see of these records, through the views."""
+        ids = [key.id for key in keys]
+        state = _State(clocking.read(ids, source=f"{self.prefix}_clock"))
+        state.levels = clocking.levels(ids, source=f"{self.prefix}_label")
+        if not self.here.is_owner:
+            state.labelled = self._labelled(ids)
+        by_model: dict[str, list[str]] = defaultdict(list)
+        for id, clock in state.clocks.items():
+            table, level = self.tables.get(clock.model), state.levels.get(id, 0)
+            key = Key(clock.model, id)
+            if (ship := clock.ship(self.peer)) is not None:
+                state.ships[key] = ship
+            if table is None or not table.holdable(self.terms.ceiling):
+                if not self.here.is_owner:
+                    continue
+                state.unheld.add(key)
+            if not clock.alive:
+                state.things[key] = clock.marker(level)
+            elif level > self.terms.ceiling or key in state.unheld:
+                state.things[key] = Row({}, clock.cl, level, clock.label_ver)
             else:
-                wanted.setdefault(known.model, []).append(record)
-        for label in self.tables.by_label:
-            if label in wanted:
-                self._content(self.tables.by_label[label], wanted[label], dues, clocks, out)
+                by_model[clock.model].append(id)
+        for label, some in by_model.items():
+            self._rows(self.tables.by_label[label], some, state)
+        if self.prefix == "whole":
+            self._stashes(ids, state)
+        return state
 
-    def _content(
-        self, table: Table, records: list[uuid.UUID], dues, clocks: dict[uuid.UUID, Known], out: Batch
-    ) -> None:
-        if not table.holdable(self.ceiling):
-            return
-        names = table.open(self.ceiling)
-        columns = ", ".join(f'"{name}"' for name in names)
+    def _rows(self, table: Table, ids: list[str], state: _State) -> None:
+        names = table.open(self.terms.ceiling)
+        columns = "".join(f', "{name}"' for name in names)
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id, {columns} FROM "{view_of(table, self.ceiling)}" WHERE id = ANY(%s::uuid[])',
-                [[str(r) for r in records]],
+                f'SELECT id::text{columns} FROM "{view_of(table, self.view)}" WHERE id = ANY(%s::uuid[])', [ids]
             )
-            rows = cursor.fetchall()
-        here = self.here.number
-        for key, *values in rows:
-            record = uuid.UUID(str(key))
-            due, known = dues[record], clocks[record]
-            cells = {name: known.cell(name, value) for name, value in zip(names, values, strict=True)}
-            if due.whole or self.peer not in known.held:
-                if not due.ours and all(c.stamp.site != here for c in cells.values()):
-                    continue
-                out.ops.append(Snap(Key(table.label, str(record)), known.cl, 0, 0, cells))
-                out.held.append(record)
-                continue
-            cells = {n: c for n, c in cells.items() if n in due.fields or n in due.echoed and c.stamp.site == here}
-            if cells:
-                out.ops.append(Fields(Key(table.label, str(record)), known.cl, 0, cells))
+            for id, *values in cursor.fetchall():
+                clock = state.clocks[id]
+                thing = clock.thing(dict(zip(names, values, strict=True)), state.levels.get(id, 0))
+                state.things[Key(table.label, id)] = thing
 
-    def _clocks(self, keys: list[uuid.UUID]) -> dict[uuid.UUID, Known]:
+    def _labelled(self, ids: list[str]) -> dict[str, int]:
+        """Until which entry a record's label may have been another one: what was written before was written unaware."""
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id, model, cl, hlc, site, stamps, held FROM "{self.prefix}_clock" WHERE id = ANY(%s::uuid[])',
-                [[str(k) for k in keys]],
+                f'SELECT record::text, max(id) FROM "{self.prefix}_journal" WHERE record = ANY(%s::uuid[]) '
+                "AND op IN ('I', 'D', 'L') AND actor LIKE 'site:%%' GROUP BY record",
+                [ids],
             )
-            return {
-                uuid.UUID(str(id)): Known(model, cl, Stamp(hlc, site), _parsed(stamps), tuple(held))
-                for id, model, cl, hlc, site, stamps, held in cursor.fetchall()
-            }
+            return dict(cursor.fetchall())
 
-    def _closed(self, keys: list[uuid.UUID]) -> dict[uuid.UUID, int]:
-        """The version of the label of those records that may not go to the peer."""
+    def _stashes(self, ids: list[str], state: _State) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id, label_ver FROM "{self.prefix}_label" WHERE id = ANY(%s::uuid[]) AND level > %s',
-                [[str(k) for k in keys], self.link.site.ceiling],
+                "SELECT id, model, cl, label_ver, cells::text FROM whole_stash WHERE id = ANY(%s::uuid[])", [ids]
             )
-            return {uuid.UUID(str(id)): ver for id, ver in cursor.fetchall()}
+            for id, model, cl, label_ver, cells in cursor.fetchall():
+                row = StashRow(id=id, model=model, cl=cl, label_ver=label_ver, cells=orjson.loads(cells))
+                state.stashes[Key(model, str(id))] = stash_of(row)
 
 
-def _parsed(value) -> dict:
-    import orjson
+@dataclass
+class _State:
+    """What the sender sees of some records. ``unheld`` are those that the peer can't hold at all."""
 
-    return orjson.loads(value) if isinstance(value, str | bytes) else value
-
-
-def mark_held(peer: int, records: list[uuid.UUID]) -> None:
-    """Note, before the bytes leave, that the peer may hold these records."""
-    if records:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE hybrid_clock SET held = held || %s::smallint WHERE id = ANY(%s::uuid[]) AND NOT %s::smallint = ANY(held)",
-                [peer, [str(r) for r in records], peer],
-            )
+    clocks: dict[str, Clock]
+    levels: dict[str, int] = field(default_factory=dict)
+    labelled: dict[str, int] = field(default_factory=dict)
+    things: dict[Key, Thing] = field(default_factory=dict)
+    stashes: dict[Key, Stash] = field(default_factory=dict)
+    ships: dict[Key, Ship] = field(default_factory=dict)
+    unheld: set[Key] = field(default_factory=set)
 
 
-def send_again(model: str, records: Iterable[uuid.UUID]) -> None:
+def mark_shipped(peer: int, ships: dict[Key, Ship]) -> None:
+    """Note, before the bytes leave, what the peer will hold of these records."""
+    if not ships:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE hybrid_clock c SET ships = c.ships || jsonb_build_object(%s::text, jsonb_build_array(s.held, s.ver, s.seq)) "
+            "FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[]) AS s(id, held, ver, seq) WHERE c.id = s.id",
+            [
+                str(peer), [key.id for key in ships], [int(s.held) for s in ships.values()], [s.label_ver for s in ships.values()],
+                [s.seq for s in ships.values()],
+            ],
+        )  # fmt: skip
+
+
+def enter(entries: Iterable[Entry], tables: Tables, here: int = 0) -> None:
+    """Write entries into the journal that no trigger writes; ``here`` marks those that are our own, though a site acts."""
+    rows = []
+    for entry in entries:
+        table = tables.get(entry.key.model)
+        columns = [table.columns[n].column for n in sorted(entry.fields) if n in table.columns] if table else []
+        rows.append((entry.key.model, entry.key.id, entry.op, columns, 0 if entry.origin else here))
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb) "
+            "SELECT pg_current_xact_id()::text::bigint, r.model, r.record, r.op, r.fields::text[], "
+            "(extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, r.origin, "
+            "coalesce(nullif(current_setting('ostoja.actor', true), ''), 'system:'), 'sync' "
+            "FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::smallint[]) AS r(model, record, op, fields, origin)",
+            [
+                [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], ["{" + ",".join(r[3]) + "}" for r in rows],
+                [r[4] for r in rows],
+            ],
+        )  # fmt: skip
+
+
+def send_again(model: str, records: Iterable, here: int = 0) -> None:
     """Let these records be sent as a whole, in their turn."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO journal_change (xid, model, record, op, fields, hlc, actor, verb) "
+            "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb) "
             "SELECT pg_current_xact_id()::text::bigint, %s, r, 'R', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, "
-            "coalesce(nullif(current_setting('ostoja.actor', true), ''), 'system:'), 'resend' FROM unnest(%s::uuid[]) r",
-            [model, [str(r) for r in records]],
+            "%s, coalesce(nullif(current_setting('ostoja.actor', true), ''), 'system:'), 'resend' FROM unnest(%s::uuid[]) r",
+            [model, here, [str(r) for r in records]],
         )
 
 
-def forget_held(peer: int, records: Iterable[uuid.UUID]) -> None:
-    """The peer holds nothing of these records any more."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE hybrid_clock SET held = array_remove(held, %s::smallint) WHERE id = ANY(%s::uuid[])",
-            [peer, [str(r) for r in records]],
+def send_everything(tables: Tables, only: Iterable[str] | None = None) -> int:
+    """Let every record be sent as a whole, each with its parts behind it; answers how many."""
+    labels = [t.label for t in tables if not t.parent_column]
+    only, count = None if only is None else set(only), 0
+    for label in labels:
+        family = _family(tables, tables.by_label[label])
+        if only is not None and not only & {t.label for t, _sql in family}:
+            continue
+        unions = " UNION ALL ".join(
+            f"SELECT c.id, c.model, {depth}, coalesce(({root}), c.id) AS root FROM hybrid_clock c WHERE c.model = '{t.label}'"
+            for depth, (t, root) in enumerate(family)
         )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb, cause) "
+                "SELECT pg_current_xact_id()::text::bigint, r.model, r.id, 'R', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, "
+                "0, 'system:', 'resend', r.root "
+                f"FROM ({unions}) AS r(id, model, depth, root) ORDER BY r.root, r.depth, r.id"
+            )
+            count += cursor.rowcount
+    return count
+
+
+def _family(tables: Tables, top: Table) -> list[tuple[Table, str]]:
+    """The table and those of its parts, each with the SQL that finds the record on top of a row with the clock c."""
+    found = [(top, "c.id")]
+    for part in tables.parts_of(top.label):
+        column = part.parent_column
+        found.append((part, f'SELECT p."{column}" FROM "{part.name}" p WHERE p.id = c.id'))
+        for below in tables.parts_of(part.label):
+            found.append((
+                below,
+                f'SELECT p."{column}" FROM "{part.name}" p JOIN "{below.name}" b ON b."{below.parent_column}" = p.id WHERE b.id = c.id',
+            ))  # fmt: skip
+    return found

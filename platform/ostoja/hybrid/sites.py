@@ -12,7 +12,8 @@ from ostoja.kernel.data import DataClass
 from ostoja.kernel.errors import NotFound
 from ostoja.tenancy.context import current_tenant
 
-from .core.terms import Manifest
+from .core.epochs import renewed
+from .core.terms import Authority, Manifest
 from .manifest import Policy, compile_manifest
 from .models import Link, PolicyRule, Progress, Site
 from .tables import Tables, tables_of
@@ -29,11 +30,29 @@ class Here:
     epoch: int
     manifest: Manifest
     tables: Tables
+    ceiling: int = 1
+    name: str = ""
+    founded: bool = True
+    withdrawn: bool = False
+    restored: bool = False
+    retired: bool = False
 
     @property
     def in_cloud(self) -> bool:
         """Whether this is the cloud."""
         return self.kind == Site.Kind.CLOUD
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether these are the premises: owner of labels, and authority."""
+        return self.kind == Site.Kind.PREMISES
+
+    def leads_to(self, link: Link) -> frozenset[str]:
+        """The authorities that lie behind a link of ours."""
+        if self.kind == Site.Kind.DESKTOP:
+            return frozenset([Authority.PREMISES, Authority.CLOUD])
+        behind = {Site.Kind.PREMISES: Authority.PREMISES, Site.Kind.CLOUD: Authority.CLOUD}
+        return frozenset(a for kind, a in behind.items() if kind == link.site.kind)
 
 
 def policy_in_force() -> Policy:
@@ -48,8 +67,9 @@ def policy_in_force() -> Policy:
 
 
 def manifest_in_force() -> Manifest:
-    """The manifest of the open tenant under its policy."""
-    return compile_manifest(policy_in_force())
+    """The manifest of the open tenant under its policy. What the premises decided counts elsewhere, once it was taken over."""
+    adopted = Site.objects.filter(here=True).values_list("adopted", flat=True).first()
+    return Manifest.from_canonical(bytes(adopted)) if adopted else compile_manifest(policy_in_force())
 
 
 def here() -> Here:
@@ -57,8 +77,12 @@ def here() -> Here:
     site = Site.objects.filter(here=True).first()
     if site is None:
         raise NotFound("This tenant lives on one site only: link another with `ostoja site enrol`.")
-    manifest = manifest_in_force()
-    return Here(site.number, site.kind, site.epoch, manifest, tables_of(manifest.canonical))
+    adopted = bytes(site.adopted)
+    manifest = Manifest.from_canonical(adopted) if adopted else compile_manifest(policy_in_force())
+    return Here(
+        site.number, site.kind, site.epoch, manifest, tables_of(manifest.canonical), site.ceiling, site.name, site.founded, site.withdrawn,
+        site.restored, site.retired,
+    )  # fmt: skip
 
 
 def agreed(ours: Manifest, progress: Progress) -> Tables:
@@ -73,9 +97,9 @@ def actor_of(link: Link) -> Actor:
     return Actor(kind="site", id=link.pk, label=str(link.site), superuser=True)
 
 
-def new_epoch() -> int:
-    """A number of an incarnation: positive, random, 62 bits."""
-    return secrets.randbits(62) | 1
+def new_epoch(previous: int = 0) -> int:
+    """The number of the incarnation that follows: its ordinal in the upper bits, 32 random bits below."""
+    return renewed(previous, secrets.randbits(32))
 
 
 def head() -> int:

@@ -29,8 +29,8 @@ class Column:
 class Table:
     """One travelling model as a table."""
 
-    def __init__(self, model: type[models.Model], fields: dict[str, int]):
-        self.model = model
+    def __init__(self, model: type[models.Model], fields: dict[str, int], together: tuple[tuple[str, ...], ...] = ()):
+        self.model, self.together = model, together
         self.label = model._meta.label_lower
         self.name = model._meta.db_table
         self.levels = fields
@@ -148,7 +148,9 @@ class Tables:
     def __init__(self, manifest: Manifest):
         by_label = {m._meta.label_lower: m for m in registry.records()}
         found = {
-            label: Table(by_label[label], {n: t.level for n, t in terms.fields.items() if t.level < NEVER})
+            label: Table(
+                by_label[label], {n: t.level for n, t in terms.fields.items() if t.level < NEVER}, terms.together
+            )
             for label, terms in manifest.models.items()
             if label in by_label and by_label[label].sync != Sync.LOCAL
         }
@@ -161,6 +163,22 @@ class Tables:
     def get(self, label: str) -> Table | None:
         """The table of a model, or None when it does not travel."""
         return self.by_label.get(label)
+
+    def parts_first(self) -> list[Table]:
+        """All tables, parts before what they are parts of: a record may come frozen, its parts with it."""
+        out: list[Table] = []
+
+        def visit(table: Table) -> None:
+            if table in out:
+                return
+            for part in self.parts_of(table.label):
+                visit(part)
+            out.append(table)
+
+        for table in self:
+            if not table.parent_column:
+                visit(table)
+        return out + [t for t in self if t not in out]
 
     def parts_of(self, label: str) -> list[Table]:
         """Tables whose rows are parts of rows of this one."""

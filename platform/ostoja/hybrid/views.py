@@ -127,10 +127,7 @@ def _recognised(request: HttpRequest, key: uuid.UUID) -> Link:
 def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:
     if request.headers["X-Ostoja-Lane"] == "push":
         return line.outgoing(silent=True)
-    if message.wants_load:
-        return line.outgoing(load=True, load_after=message.load)
-    if not line.progress.loaded and not line.waiting():
-        withdrawing.begin(line.link)
+    withdrawing.begin(line)
     if WAITERS.acquire(blocking=False):
         try:
             until = time.monotonic() + LONGEST_WAIT

@@ -1,62 +1,99 @@
-"""The cloud gives up what it may not hold any longer: once the premises have everything, closed values leave tables and history."""
+"""A site gives up what it may not hold: what the premises decided is taken over, closed values leave tables and history."""
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+from functools import lru_cache
 
+from django.db import connection, connections, transaction
+from django.utils.translation import gettext_noop
+
+from ostoja.jobs.models import Job
 from ostoja.jobs.queue import queue
+from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
+from ostoja.kernel.data import DataClass
 from ostoja.tenancy.context import current_tenant, schema_context
 
-from .core.terms import OPEN
+from .core.terms import OPEN, Authority, Manifest
 from .install import closed_columns, install
-from .models import Link, Progress
+from .manifest import Policy, compile_manifest
+from .models import Conflict, Link, Site
 from .sites import Here, here
-from .tables import Table
+from .tables import Table, tables_of
 
 KIND = "hybrid.withdraw"
 
 
-def begin(link: Link) -> None:
-    """The premises have everything: queue the work, once."""
-    with transaction.atomic():
-        if Progress.objects.filter(link=link, loaded=False).update(loaded=True):
-            queue(Actor.system("Hybrid"), KIND, "Values that stay on the premises leave the cloud")
+@lru_cache(maxsize=16)
+def wanted(theirs: bytes) -> bytes:
+    """The manifest at which this site is to stand when the premises stand at theirs: never more open than our code allows."""
+    widest = compile_manifest(Policy(classes={DataClass.CONFIDENTIAL: OPEN}))
+    return widest.intersect(Manifest.from_canonical(theirs)).canonical
+
+
+def begin(exchange) -> None:
+    """The premises have everything and stand at another manifest than this site: queue the work, once."""
+    progress = exchange.progress
+    theirs = bytes(progress.peer_manifest)
+    if Authority.PREMISES not in exchange.here.leads_to(exchange.link) or not progress.told or not theirs:
+        return
+    adopted = bytes(Site.objects.values_list("adopted", flat=True).get(here=True))
+    if adopted == wanted(theirs):
+        return
+    busy = Job.objects.filter(kind=KIND, state__in=(Job.State.QUEUED, Job.State.RUNNING))
+    if not busy.exists():
+        with transaction.atomic():
+            queue(Actor.system("Hybrid"), KIND, gettext_noop("What stays on the premises leaves the cloud"))
 
 
 def withdraw() -> int:
-    """Take closed values, and rows that can't be without them, out of the open tenant's tables and history.
+    """Stand at the manifest of the premises: closed values, and rows that can't be without them, leave tables and history.
 
-    Answers how many tables were cleared. May be repeated. Files of records, and rows that they hang on, stay until files
-    travel as well.
+    Answers how many tables were cleared; 0 also while changes of what closes are still on their way to the premises. May be
+    repeated.
     """
     site = here()
+    links = Link.objects.filter(state=Link.State.OPEN).select_related("site", "progress")
+    link = next((one for one in links if Authority.PREMISES in site.leads_to(one)), None)
+    if link is None or not bytes(link.progress.peer_manifest):
+        return 0
+    canonical = wanted(bytes(link.progress.peer_manifest))
+    tables = tables_of(canonical)
+    if _on_its_way(site, link, tables.manifest):
+        return 0
     tenant = current_tenant()
-    install(tenant, site.tables, site.number, in_cloud=True, closed=True)
+    with changing(Actor.system("Hybrid"), "withdraw"):
+        Site.objects.filter(here=True).update(adopted=canonical, withdrawn=True)
+    install(tenant, tables, site.number, in_cloud=site.in_cloud, owner=False, closed=True)
     cleared = ["journal_change"]
     with schema_context(tenant.schema_name), transaction.atomic(using="owner"), connections["owner"].cursor() as cursor:
         cursor.execute("SELECT set_config('ostoja.actor', 'site:', true), set_config('ostoja.verb', 'purge', true)")
-        for table in reversed(list(site.tables)):
-            if not table.holdable(1) or not closed_columns(table):
+        gone = [t for t in site.tables if tables.get(t.label) is None]
+        for table in [*reversed(list(tables)), *reversed(gone)]:
+            closed = closed_columns(table, site.ceiling) if tables.get(table.label) is table else {"": ""}
+            if not table.holdable(1) or not closed:
                 continue
             cursor.execute(f'ALTER TABLE "{table.name}" DISABLE TRIGGER USER')
-            if table.holdable(OPEN):
-                _empty_columns(cursor, table)
-            else:
+            if table in gone or not table.holdable(site.ceiling):
                 _empty_table(cursor, site, table)
+            else:
+                _empty_columns(cursor, table, closed)
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute(f'ALTER TABLE "{table.name}" ENABLE TRIGGER USER')
             cleared.append(table.name)
         cursor.execute("SELECT min(seq) FROM journal_change WHERE old IS NOT NULL")
         first = cursor.fetchone()[0]
-        for table in site.tables:
-            columns = list(closed_columns(table))
-            if table.holdable(1) and columns:
-                kept = "old - %s::text[]" if table.holdable(OPEN) else "NULL"
+        for table in [*tables, *gone]:
+            if table in gone or (table.holdable(1) and not table.holdable(site.ceiling)):
                 cursor.execute(
-                    f"UPDATE journal_change SET old = {kept} WHERE model = %s AND old IS NOT NULL",
-                    [columns, table.label] if table.holdable(OPEN) else [table.label],
+                    "UPDATE journal_change SET old = NULL WHERE model = %s AND old IS NOT NULL", [table.label]
                 )
+            elif columns := list(closed_columns(table, site.ceiling)):
+                cursor.execute(
+                    "UPDATE journal_change SET old = old - %s::text[] WHERE model = %s AND old IS NOT NULL",
+                    [columns, table.label],
+                )
+            Conflict.objects.filter(about=table.label).exclude(field__in=["", *table.open(site.ceiling)]).delete()
         if first is not None:
             cursor.execute("SELECT journal_chain_anew(%s)", [first])
     with schema_context(tenant.schema_name), connections["owner"].cursor() as cursor:
@@ -65,8 +102,24 @@ def withdraw() -> int:
     return len(cleared) - 1
 
 
-def _empty_columns(cursor, table: Table) -> None:
-    columns = closed_columns(table)
+def _on_its_way(site: Here, link: Link, to: Manifest) -> bool:
+    """Whether the premises have not got every change of what is about to close."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT model, op, fields FROM journal_change WHERE (seq IS NULL OR seq > %s) AND op <> 'R' AND actor NOT LIKE 'site:%%'",
+            [link.progress.acked],
+        )
+        for model, op, columns in cursor.fetchall():
+            table = site.tables.get(model)
+            if table is None:
+                continue
+            closing = set(table.columns) - to.open(model, site.ceiling)
+            if closing and (op != "U" or closing & {table.by_column.get(c, "") for c in columns}):
+                return True
+    return False
+
+
+def _empty_columns(cursor, table: Table, columns: dict[str, str]) -> None:
     sets = ", ".join(f'"{c}" = {value}' for c, value in columns.items())
     differs = " OR ".join(f'"{c}" IS DISTINCT FROM {value}' for c, value in columns.items())
     cursor.execute(f'UPDATE "{table.name}" SET {sets} WHERE {differs}')

@@ -300,7 +300,9 @@ def closed_fields_pass(patch):
 
     def plan(entries, things, stashes, ships, site, link, seq_to, outside=frozenset()):
         planned = original(entries, things, stashes, ships, site, link, seq_to, outside)
-        ops = [o._replace(cells=things[o.key].cells) if isinstance(o, Snap) and o.key in things else o for o in planned.ops]
+        ops = [
+            o._replace(cells=things[o.key].cells) if isinstance(o, Snap) and o.key in things else o for o in planned.ops
+        ]
         return planned._replace(ops=tuple(ops))
 
     patch.setattr(egress, "plan", plan)

@@ -95,6 +95,11 @@ class Outcome:
     replies: list[Op] = field(default_factory=list)
     alarm: str = ""
 
+    @property
+    def taken(self) -> bool:
+        """Whether the envelope is applied, or empty."""
+        return self.verdict in (Verdict.APPLY, Verdict.EMPTY)
+
 
 def names(envelope: Envelope, link: LinkTerms) -> set[Key]:
     """The keys that ``Held`` must cover: those of the operations and of the records they are parts of."""
@@ -108,14 +113,24 @@ def names(envelope: Envelope, link: LinkTerms) -> set[Key]:
 
 def apply(envelope: Envelope, held: Held, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
     """What an envelope comes to. ``inbound`` is the cursor after ``epochs.greet``; ``now_ms`` since 1970."""
+    out = admit(envelope, inbound, site, link, now_ms)
+    return run(envelope.ops, held, out, site, link, now_ms) if out.taken else out
+
+
+def admit(envelope: Envelope, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
+    """Whether an envelope is taken, before anything is looked at: verdict and cursor, nothing else."""
     verdict = judge(inbound, envelope, site.epoch)
     if verdict in (Verdict.APPLY, Verdict.EMPTY):
         verdict = _admit(envelope, link, now_ms) or verdict
     if verdict not in (Verdict.APPLY, Verdict.EMPTY):
         alarm = "" if verdict in (Verdict.DUPLICATE, Verdict.GAP, Verdict.STALE) else verdict
         return Outcome(verdict, inbound, alarm=alarm)
-    cursor = advance(inbound, envelope) if envelope.lane == DATA else inbound
-    return _Application(held, site, link, now_ms, Outcome(verdict, cursor)).run(envelope.ops)
+    return Outcome(verdict, advance(inbound, envelope) if envelope.lane == DATA else inbound)
+
+
+def run(ops: Iterable[Op], held: Held, out: Outcome, site: Site, link: LinkTerms, now_ms: int) -> Outcome:
+    """Bring operations into what is held; a store may do so table by table, each part seeing what the one before left."""
+    return _Application(held, site, link, now_ms, out).run(ops)
 
 
 def retry(parked: Iterable[Parked], held: Held, inbound: Inbound, site: Site, link: LinkTerms, now_ms: int) -> Outcome:

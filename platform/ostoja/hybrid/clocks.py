@@ -1,0 +1,139 @@
+"""The clocks of records as the core sees them: read in one statement, written in one statement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from django.db import connection
+
+from .core.terms import OPEN, SEALED
+from .core.wire import ZERO, Cell, Marker, Row, Ship, Stamp, Thing
+
+COLUMNS = "id::text, model, cl, hlc, site, stamps::text, top, withheld, label_ver, ships::text"
+
+WRITE = """
+INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
+SELECT r.id, r.model, r.cl, r.hlc, r.site, r.stamps::jsonb, r.top, r.withheld, r.label_ver, r.ships::jsonb
+FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::bool[], %s::bigint[], %s::text[])
+  AS r(id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
+ON CONFLICT (id) DO UPDATE SET cl = excluded.cl, hlc = excluded.hlc, site = excluded.site, stamps = excluded.stamps,
+  top = greatest(excluded.top, c.top), withheld = excluded.withheld, label_ver = excluded.label_ver, ships = excluded.ships
+"""
+
+
+@dataclass(slots=True)
+class Clock:
+    """The clock of one record: ``whole`` is the stamp of every field that has none of its own in ``stamps``."""
+
+    model: str
+    cl: int
+    whole: Stamp
+    stamps: dict[str, list[int]]
+    top: int
+    withheld: bool = False
+    label_ver: int = 0
+    ships: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a row of it here."""
+        return self.cl % 2 == 1 and not self.withheld
+
+    def cells(self, values: Mapping[str, str | None]) -> dict[str, Cell]:
+        """Values with their stamps."""
+        whole = self.whole
+        cells = {name: Cell(value, whole) for name, value in values.items()}
+        for name, said in self.stamps.items():
+            if name in cells:
+                base = Stamp(said[2], said[3]) if len(said) > 3 else ZERO
+                cells[name] = Cell(values[name], Stamp(said[0], said[1]), base)
+        return cells
+
+    def marker(self, level: int) -> Marker:
+        """What is left of the record, when it has no content here."""
+        return Marker(self.cl, SEALED if self.withheld else level, self.label_ver, self.whole, self.withheld)
+
+    def thing(self, values: Mapping[str, str | None] | None, level: int = OPEN) -> Thing | None:
+        """The record with these values; None when it should be here and is not."""
+        if not self.alive:
+            return self.marker(level)
+        return None if values is None else Row(self.cells(values), self.cl, level, self.label_ver)
+
+    def ship(self, peer: int) -> Ship | None:
+        """What a site holds of it, None when it never held anything."""
+        said = self.ships.get(str(peer))
+        return Ship(bool(said[0]), said[1], said[2]) if said else None
+
+    def shipped(self, peer: int, ship: Ship) -> None:
+        """Note what a site holds of it."""
+        self.ships[str(peer)] = [int(ship.held), ship.label_ver, ship.seq]
+
+    def becomes(self, before: Thing | None, after: Thing) -> None:
+        """Take over the stamps of what the record is now."""
+        self.cl, self.label_ver = after.cl, after.label_ver
+        if isinstance(after, Marker):
+            self.whole, self.stamps, self.withheld = after.stamp, {}, after.withheld
+            self.top = max(self.top, after.stamp.hlc)
+            return
+        self.withheld = False
+        known = before.cells if isinstance(before, Row) else {}
+        if not known and after.cells:
+            self.whole, self.stamps = Counter(c.stamp for c in after.cells.values()).most_common(1)[0][0], {}
+            self.top = max(self.top, self.whole.hlc)
+        for name, cell in after.cells.items():
+            if known.get(name) is not cell:
+                self.say(name, cell)
+
+    def say(self, name: str, cell: Cell) -> None:
+        """Note the stamp of one field."""
+        if cell.stamp == self.whole and cell.base == ZERO:
+            self.stamps.pop(name, None)
+        else:
+            self.stamps[name] = [*cell.stamp] if cell.base == ZERO else [*cell.stamp, *cell.base]
+        self.top = max(self.top, cell.stamp.hlc)
+
+
+def new(model: str) -> Clock:
+    """The clock of a record that was not known here."""
+    return Clock(model, 0, ZERO, {}, 0)
+
+
+def parse(row: tuple) -> tuple[str, Clock]:
+    """(key, clock) of a row of ``COLUMNS``."""
+    key, model, cl, hlc, site, stamps, top, withheld, label_ver, ships = row
+    stamps = {} if stamps == "{}" else orjson.loads(stamps)
+    ships = {} if ships == "{}" else orjson.loads(ships)
+    return key, Clock(model, cl, Stamp(hlc, site), stamps, top, withheld, label_ver, ships)
+
+
+def read(keys: Iterable[str], *, source: str = "hybrid_clock", lock: bool = False) -> dict[str, Clock]:
+    """The clocks of these records by key."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM {source} WHERE id = ANY(%s::uuid[])" + (" ORDER BY id FOR UPDATE" if lock else ""),
+            [list(keys)],
+        )
+        return dict(map(parse, cursor.fetchall()))
+
+
+def write(clocks: Mapping[str, Clock]) -> None:
+    """Write these clocks."""
+    if not clocks:
+        return
+    some = list(clocks.values())
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, [
+            list(clocks), [c.model for c in some], [c.cl for c in some], [c.whole.hlc for c in some], [c.whole.site for c in some],
+            [orjson.dumps(c.stamps).decode() for c in some], [c.top for c in some], [c.withheld for c in some],
+            [c.label_ver for c in some], [orjson.dumps(c.ships).decode() for c in some],
+        ])  # fmt: skip
+
+
+def levels(keys: Iterable[str], *, source: str = "hybrid_label") -> dict[str, int]:
+    """The levels of those of these records that have a label."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id::text, level FROM {source} WHERE id = ANY(%s::uuid[])", [list(keys)])
+        return dict(cursor.fetchall())

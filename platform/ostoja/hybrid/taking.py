@@ -1,0 +1,155 @@
+"""Rows that go: deleted elsewhere, or called back; and the references to them, which are kept aside and come back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.db import connection, transaction
+
+from ostoja.kernel.errors import Refused
+
+from .core.apply import Outcome
+from .core.wire import Key
+from .holding import ALIAS, Holding
+from .models import Absent, Conflict, Parked
+from .tables import Column, Table, Tables
+from .writing import REFUSALS, Writer, said
+
+
+def purge(attempt, out: Outcome, state: Holding) -> None:
+    """Take away what was called back: content, parts, history, conflicts and what is parked; a clock without content stays."""
+    if not out.purged:
+        return
+    by_table: dict[str, list[str]] = defaultdict(list)
+    for key in out.purged:
+        by_table[key.model].append(key.id)
+    for table in reversed(list(attempt.on.here.tables)):
+        if table.label in by_table:
+            take_away(attempt, table, by_table[table.label])
+    ids = [key.id for key in out.purged]
+    _forget(ids)
+    Conflict.objects.filter(record__in=ids).delete()
+    Parked.objects.filter(record__in=ids).exclude(operation__0="D").delete()
+    attempt.counts.purged += sum(1 for key in out.purged if key.id in state.values)
+
+
+def _forget(ids: list[str]) -> None:
+    """Old values of these records leave the history."""
+    with connection.cursor() as cursor:
+        for id in ids:
+            cursor.execute("SELECT journal_forget(%s)", [id])
+
+
+def take_away(attempt, table: Table, ids: list[str]) -> None:
+    """Remove rows in whatever state they are, with their parts; references to them are empty from now on."""
+    tables: Tables = attempt.on.here.tables
+    for referring, column in tables.referring(table.label):
+        rows = referring_rows(referring, column, ids)
+        if rows and column.null:
+            _call(referring.label, referring.name, column.column, ids, remove=False)
+            Absent.objects.bulk_create(
+                [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows],
+                ignore_conflicts=True,
+            )  # the alias of it may be known already
+        elif rows:  # a part can't be without what it is a part of
+            parts = [r for r, _t in rows]
+            take_away(attempt, referring, parts)
+            _forget(parts)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [parts]
+                )
+    for name, column in tables.local_parts(table.label):
+        _call("", name, column, ids, remove=True)
+    _call(table.label, table.name, "id", ids, remove=True)
+    Absent.objects.filter(record__in=ids).delete()
+
+
+def _call(label: str, name: str, column: str, ids: list[str], *, remove: bool) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT hybrid_take_away(%s, %s, %s, %s::uuid[], %s)", [label, name, column, ids, remove])
+
+
+def referring_rows(table: Table, column: Column, ids: list[str]) -> list[tuple[str, str]]:
+    """(row, what it refers to) of the rows of a table that refer to these."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT id::text, "{column.column}"::text FROM "{table.name}" WHERE "{column.column}" = ANY(%s::uuid[])',
+            [ids],
+        )
+        return cursor.fetchall()
+
+
+def delete(attempt, table: Table, key: Key) -> Refused | None:
+    """Delete a row because another site did; answers why not, when a rule stands against it."""
+    try:
+        with transaction.atomic():
+            _clear_references(attempt, table, [key.id])
+            with connection.cursor() as cursor:
+                cursor.execute(f'DELETE FROM "{table.name}" WHERE id = %s', [key.id])
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            Absent.objects.filter(record=key.id).delete()
+    except REFUSALS as error:
+        return said(error)
+    return None
+
+
+def _clear_references(attempt, table: Table, ids: list[str]) -> None:
+    tables: Tables = attempt.tables
+    for name, column in tables.local_parts(table.label):
+        with connection.cursor() as cursor:
+            cursor.execute(f'DELETE FROM "{name}" WHERE "{column}" = ANY(%s::uuid[])', [ids])
+    for referring, column in tables.referring(table.label):
+        rows = referring_rows(referring, column, ids)
+        if not rows:
+            continue
+        if column.null:
+            with connection.cursor() as cursor:  # the stamp stays: it says what it said, of a record that is not here
+                cursor.execute(
+                    f'UPDATE "{referring.name}" SET "{column.column}" = NULL WHERE id = ANY(%s::uuid[])',
+                    [[r for r, _t in rows]],
+                )
+            Absent.objects.bulk_create(
+                [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows],
+                ignore_conflicts=True,
+            )
+        elif column.field == referring.inside:  # parts that were added here meanwhile die with it
+            parts = [r for r, _t in rows]
+            _clear_references(attempt, referring, parts)
+            with connection.cursor() as cursor:
+                cursor.execute(f'DELETE FROM "{referring.name}" WHERE id = ANY(%s::uuid[])', [parts])
+                for part in parts:
+                    cursor.execute(
+                        "SELECT hybrid_death(%s, %s::uuid, %s::smallint)",
+                        [referring.label, part, attempt.on.here.number],
+                    )
+
+
+def waiting_for(tables: Tables, ids: Iterable[str]) -> list[tuple[Table, Column, str, str]]:
+    """References that waited for these records: they are set; their stamps stay."""
+    found = []
+    for waiting in Absent.objects.filter(target__in=list(ids), alias=False):
+        referring = tables.get(waiting.model)
+        if referring is not None and waiting.field in referring.columns:
+            found.append((referring, referring.columns[waiting.field], str(waiting.record), str(waiting.target)))
+    return found
+
+
+def say_again(tables: Tables, writer: Writer, same: Iterable[tuple[Table, Column, str, str]]) -> None:
+    """References that say the same as before in another way: by the key instead of an alias, or the other way round."""
+    for table, column, record, value in same:
+        waiting = Absent.objects.filter(record=record, field=column.field).first()
+        target, alias = value.removeprefix(ALIAS), value.startswith(ALIAS)
+        if waiting is None:
+            if alias:  # what it refers to is about to be taken away
+                Absent.objects.create(record=record, model=table.label, field=column.field, target=target, alias=True)
+        elif not alias and target in writer.existing(column.refers, [target]):
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT hybrid_put_back(%s, %s, %s::uuid, %s::uuid)", [table.name, column.column, record, target]
+                )
+            Absent.objects.filter(record=record, field=column.field).delete()
+        elif (str(waiting.target), waiting.alias) != (target, alias):
+            Absent.objects.filter(pk=waiting.pk).update(target=target, alias=alias)

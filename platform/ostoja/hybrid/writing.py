@@ -1,0 +1,219 @@
+"""Rows that are written because another site said so: many in one statement, and each that a rule refuses found out by itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from django.db import DataError, IntegrityError, InternalError, connection, transaction
+
+from ostoja.gate import refusal
+from ostoja.kernel.errors import Refused
+
+from .core.merge import path
+from .core.wire import Key
+from .holding import ALIAS
+from .models import Absent
+from .tables import Table, Tables
+
+REFUSALS = (IntegrityError, DataError, InternalError)
+
+
+@dataclass
+class Put:
+    """One row to be written: the fields that change with their values as text, references resolved; ``new``: it is made."""
+
+    table: Table
+    key: Key
+    values: dict[str, str | None]
+    new: bool
+    before: Mapping[str, str | None] = field(default_factory=dict)
+    absent: list[Absent] = field(default_factory=list)
+    final: dict[str, str | None] = field(default_factory=dict)
+
+
+class Writer:
+    """Writes puts; answers those that are refused with their sentence."""
+
+    def __init__(self, tables: Tables):
+        self.tables = tables
+        self.known: dict[str, bool] = {}
+        self.relied: dict[str, set[str]] = defaultdict(set)
+
+    def ghosts(self) -> set[str]:
+        """Records on whose coming references relied, and that did not come."""
+        found: set[str] = set()
+        for label, ids in self.relied.items():
+            found |= ids - self.existing(label, ids)
+        return found
+
+    def resolve(self, puts: Iterable[Put], coming: set[str]) -> dict[Key, Refused]:
+        """Let references to what is not here be kept aside; answers the rows that can't be without them."""
+        puts = list(puts)
+        self._look_up(puts, coming)
+        refused = {}
+        for put in puts:
+            for name in [n for n in put.values if put.table.columns[n].refers]:
+                value, column = put.values[name], put.table.columns[name]
+                if value is None or (not value.startswith(ALIAS) and self.known[value]):
+                    continue
+                if not column.null:
+                    refused[put.key] = Refused(f"“{name}” refers to a record that is not here.", code="absent")
+                    break
+                target, alias = value.removeprefix(ALIAS), value.startswith(ALIAS)
+                put.absent.append(
+                    Absent(record=put.key.id, model=put.table.label, field=name, target=target, alias=alias)
+                )
+                put.values[name] = None
+        return refused
+
+    def _look_up(self, puts: list[Put], coming: set[str]) -> None:
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for put in puts:
+            for name, value in put.values.items():
+                refers = put.table.columns[name].refers
+                if refers and value is not None and not value.startswith(ALIAS) and not self.known.get(value):
+                    wanted[refers].add(value)
+        for label, ids in wanted.items():
+            here = self.existing(label, ids - coming)
+            self.relied[label] |= ids & coming
+            self.known |= {id: id in here or id in coming for id in ids}
+
+    def existing(self, label: str, ids: Iterable[str]) -> set[str]:
+        """Those of these keys that are rows of a model here."""
+        from django.apps import apps
+
+        ids = list(ids)
+        if not ids:
+            return set()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f'SELECT id::text FROM "{apps.get_model(label)._meta.db_table}" WHERE id = ANY(%s::uuid[])', [ids]
+            )
+            return {row[0] for row in cursor.fetchall()}
+
+    def write(self, puts: Iterable[Put]) -> dict[Key, Refused]:
+        """Write them, those with the same columns in one statement."""
+        groups: dict[tuple, list[Put]] = defaultdict(list)
+        for put in puts:
+            if put.new or put.values:
+                groups[(put.table.label, put.new, *sorted(put.values))].append(put)
+        refused: dict[Key, Refused] = {}
+        for group in groups.values():
+            self._group(group, refused)
+        return refused
+
+    def _group(self, group: list[Put], refused: dict[Key, Refused]) -> None:
+        try:
+            with transaction.atomic():
+                (_insert if group[0].new else _update)(group)
+        except REFUSALS as error:
+            if len(group) == 1:
+                refused[group[0].key] = said(error)
+                return
+            half = len(group) // 2
+            self._group(group[:half], refused)
+            self._group(group[half:], refused)
+            return
+        self.keep_absent(group)
+        self.known |= {put.key.id: True for put in group if put.new}
+
+    def keep_absent(self, group: list[Put]) -> None:
+        """Note which references of these rows are kept aside."""
+        table = group[0].table
+        references = [n for n in group[0].values if table.columns[n].refers]
+        if not references:
+            return
+        ids = [put.key.id for put in group]
+        Absent.objects.filter(record__in=ids, field__in=references).delete()
+        Absent.objects.bulk_create([a for put in group for a in put.absent])
+
+    def step_by_step(self, put: Put, edges: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Refused | None:
+        """Write a row through the states between: what may not change in the present state may in the one that it comes to."""
+        moves = {n: path(edges[n], put.before.get(n), put.values[n]) for n in edges if n in put.values}
+        if put.new or not any(moves.values()):
+            return self.write([put]).get(put.key)
+        try:
+            with transaction.atomic():
+                for name, steps in moves.items():
+                    for step in steps or ():
+                        _update([Put(put.table, put.key, {name: step}, new=False)])
+                _update([put])
+        except REFUSALS as error:
+            return said(error)
+        self.keep_absent([put])
+        return None
+
+    def take_over(self, put: Put) -> Refused | None:
+        """Write a row as the site above has it, whatever state it is in here: the rules were kept there."""
+        names = list(put.values)
+        columns = [put.table.columns[n] for n in names]
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT hybrid_take_over(%s, %s::uuid, %s, %s, %s)",
+                    [put.table.name, put.key.id, [c.column for c in columns], [c.type for c in columns], [put.values[n] for n in names]],
+                )  # fmt: skip
+        except REFUSALS as error:
+            return said(error)
+        self.keep_absent([put])
+        put.final = dict(put.values)
+        return None
+
+
+def _insert(group: list[Put]) -> None:
+    table = group[0].table
+    names = sorted(group[0].values)
+    columns = [table.columns[n] for n in names]
+    fixed = {c.column: (c.default, c.type) for c in table.others.values() if c.default is not None}
+    fixed |= {
+        c.column: (c.default, c.type)
+        for c in table.columns.values()
+        if c.field not in group[0].values and not c.null and c.default is not None
+    }
+    extra = "" if "created_at" in names else ', "created_at"'
+    into = "".join(f', "{c.column}"' for c in columns) + "".join(f', "{c}"' for c in fixed)
+    given = "".join(f', s."{c.column}"::{c.type}' for c in columns) + "".join(f", %s::{t}" for _v, t in fixed.values())
+    sql = (
+        f'INSERT INTO "{table.name}" ("id", "version", "updated_at"{extra}{into}) '
+        f"SELECT s.id, 1, now(){', now()' if extra else ''}{given} FROM {_rows(columns)} RETURNING {_all(table)}"
+    )
+    _execute(table, group, sql, [v for v, _t in fixed.values()], names)
+
+
+def _update(group: list[Put]) -> None:
+    table = group[0].table
+    names = sorted(group[0].values)
+    columns = [table.columns[n] for n in names]
+    sets = ", ".join(f'"{c.column}" = s."{c.column}"::{c.type}' for c in columns)
+    sql = f'UPDATE "{table.name}" t SET {sets} FROM {_rows(columns)} WHERE t.id = s.id RETURNING {_all(table, "t.")}'
+    _execute(table, group, sql, [], names)
+
+
+def _rows(columns) -> str:
+    arrays = ", ".join(["%s::uuid[]"] + ["%s::text[]"] * len(columns))
+    heads = ", ".join(['"id"'] + [f'"{c.column}"' for c in columns])
+    return f"unnest({arrays}) AS s({heads})"
+
+
+def _all(table: Table, prefix: str = "") -> str:
+    return f"{prefix}id::text" + "".join(f', {prefix}"{c.column}"::text' for c in table.columns.values())
+
+
+def _execute(table: Table, group: list[Put], sql: str, params: list, names: list[str]) -> None:
+    params = [*params, [put.key.id for put in group], *([put.values[n] for put in group] for n in names)]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        final = {row[0]: row[1:] for row in cursor.fetchall()}
+    fields = list(table.columns)
+    for put in group:
+        put.final = dict(zip(fields, final[put.key.id], strict=True)) if put.key.id in final else {}
+
+
+def said(error: Exception) -> Refused:
+    """The sentence of the rule that refused."""
+    try:
+        return refusal(error)
+    except REFUSALS as unknown:
+        return Refused(str(unknown).splitlines()[0], code="database")
