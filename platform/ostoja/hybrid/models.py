@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check, Follows, Rule
+from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.errors import Refused
 from ostoja.kernel.ids import UUID7_SQL
 from ostoja.kernel.record import Record, Thing, verb
 from ostoja.party.numbers import SITE
@@ -211,9 +213,14 @@ class PolicyRule(Record):
         FIELD = "field", _("Field")
         OBJECT = "object", _("Object")
 
+    class Level(models.IntegerChoices):
+        OPEN = 0, _("Open")
+        LOCAL = 1, _("Stays here")
+        SEALED = 2, _("Sealed")
+
     about = models.CharField(_("about"), max_length=10, choices=About)
     name = models.CharField(_("name"), max_length=160)
-    level = models.PositiveSmallIntegerField(_("level"), default=1)
+    level = models.PositiveSmallIntegerField(_("level"), choices=Level, default=Level.LOCAL)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PROPOSED)
     proposed_by = models.ForeignKey(
         "access.User", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("proposed by")
@@ -224,6 +231,7 @@ class PolicyRule(Record):
 
     data = Data(internal=["about", "name", "level", "state", "proposed_by", "approved_by"])
     sync = Sync.LOCAL
+    only_rejected = False  # it was a proposal until now: nothing that travels changes
 
     class Meta:
         verbose_name = _("rule of the policy")
@@ -234,15 +242,59 @@ class PolicyRule(Record):
                 name="policy_follows_its_states", start=["proposed", "force"],
             ),
             Check(
-                ~Q(state="force") | Q(level__gt=0) | Q(approved_by__isnull=False) & ~Q(approved_by=models.F("proposed_by")),
+                ~Q(state="force") | Q(level__gt=0)
+                | Q(approved_by__isnull=False) & Q(proposed_by__isnull=False) & ~Q(approved_by=models.F("proposed_by")),
                 name="policy_opens_with_two_people",
                 says=_("Opening something needs the approval of a second person."),
+            ),
+            Frozen(
+                when=Q(state__in=["proposed", "force", "over"]), free=["state", "approved_by"], name="policy_stays_as_proposed",
+                says=_("A decision is not changed: withdraw it and make another."),
+            ),
+            Frozen(
+                when=Q(state__in=["force", "over"]), free=["state"], name="policy_decided_stays",
+                says=_("A decision is not changed: withdraw it and make another."),
             ),
             models.UniqueConstraint(
                 fields=["about", "name"], condition=Q(state="force"), name="policy_one_rule_in_force",
                 violation_error_message=_("There is a rule for this already: withdraw it first."),
             ),
         ]  # fmt: skip
+
+    def __str__(self):
+        from .policing import said
+
+        return said(self.about, self.name)
+
+    def prepare(self, actor, verb):
+        """Only owners decide; what can be opened at all, and by whom, is decided in ``policing``."""
+        from .policing import prepare
+
+        prepare(self, actor, verb)
+
+    def settled(self, actor, verb, changed):
+        """What came into force, or is over, changes what may travel."""
+        from .policing import settled
+
+        settled(self, actor)
+
+    def leaving(self, actor):
+        """Decisions are kept: they say who opened what, and when."""
+        raise Refused(_now("Decisions are kept. Withdraw it instead."))
+
+    @verb(
+        to=State.FORCE,
+        label=_("Approve"),
+        icon="check",
+        tone="success",
+        confirm=_("It leaves the premises from now on."),
+    )
+    def approve(self):
+        """A second owner agrees: the rule is in force, and what it opens leaves the premises."""
+
+    @verb(to=State.OVER, label=_("Withdraw"), icon="undo-2", confirm=_("What the code says counts again."))
+    def withdraw(self):
+        """Reject a proposal, or end a rule: what the code or another rule says counts again."""
 
 
 class Conflict(Record):

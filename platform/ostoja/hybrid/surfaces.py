@@ -76,10 +76,14 @@ class LabelSurface(Kept):
 
 
 @surface(PolicyRule)
-class PolicySurface(Kept):
+class PolicySurface(Surface):
+    """Its page in the settings shows what each decision does; here is the list of them."""
+
     slug = "policy-rules"
     icon = "shield"
     order = 86
     title = "name"
     list = ["about", "name", "level", "state", "proposed_by", "approved_by"]
+    form = [("about", "name"), "level"]
     filters = ["state"]
+    badges = {"proposed": "warning", "force": "success", "over": "neutral"}
