@@ -14,10 +14,10 @@ from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.data import DataClass
 from ostoja.kernel.errors import NotAllowed, Refused
-from ostoja.kernel.record import Record, class_of
+from ostoja.kernel.record import Record
 
-from .core.terms import LOCAL, NEVER, OPEN, Manifest
-from .manifest import AUTHORITY, BY_CLASS, EACH_SITE_KEEPS, Policy, compile_manifest, difference, never_lower
+from .core.terms import NEVER, OPEN, Manifest
+from .manifest import AUTHORITY, EACH_SITE_KEEPS, Policy, compile_manifest, difference, never_lower
 from .models import PolicyRule, Site
 from .sites import policy_in_force
 
