@@ -17,7 +17,7 @@ from ostoja.access.models import User
 from ostoja.access.policy import may, visible_fields
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
-from ostoja.kernel.fields import MoneyField, PriceField
+from ostoja.kernel.fields import MoneyField, PriceField, YearField
 from ostoja.kernel.registry import Entry
 
 from . import display, places
@@ -152,7 +152,7 @@ def _money(column: Column, record) -> SafeString:
 
 def _number(column: Column, record) -> SafeString:
     value = getattr(record, column.field.attname)
-    if column.name.endswith("year"):
+    if isinstance(column.field, YearField):
         return conditional_escape("" if value is None else value)
     return conditional_escape(display.number(value))
 

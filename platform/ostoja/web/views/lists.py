@@ -330,7 +330,7 @@ def subtitle(actor, entry: Entry, record) -> str:
         if value in (None, ""):
             continue
         said.append(str(getattr(record, f"get_{one.name}_display")()) if one.kind == "choice" else str(value))
-    return " · ".join(said)
+    return " · ".join(words for words in said if words != title_of(record))
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

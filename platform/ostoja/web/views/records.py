@@ -146,9 +146,11 @@ def _details(actor, entry: Entry, record, shown: list[Column], kept: Mapping[str
     """Name, pills and the values of the fields, arranged as in the form; empty ones are left out, but not those ``kept`` elsewhere."""
     by_name = {c.name: c for c in shown}
     pills, used = [], {title_field(entry), "currency"}
+    told = _told_by_lane(record, shown)
     for one in shown:
         if one.kind == "choice" and str(getattr(record, one.name)) in entry.surface.badges:
-            pills.append(one.html(record))
+            if str(getattr(record, one.name)) not in told:
+                pills.append(one.html(record))
             used.add(one.name)
         elif one.pill and getattr(record, one.field.attname) is not None:
             pills.append(display.pill(title_of(getattr(record, one.name)), tone_of_related(getattr(record, one.name))))
@@ -185,6 +187,12 @@ def _details(actor, entry: Entry, record, shown: list[Column], kept: Mapping[str
     }
 
 
+def _told_by_lane(record, shown: list[Column]) -> set[str]:
+    """The states that a lane stands for: a deal in the stage “Won” need not say a second time that it is won."""
+    lanes = [getattr(record, c.name) for c in shown if c.pill and c.kind == "relation"]
+    return {str(getattr(lane, f.attname)) for lane in lanes if lane for f in lane._meta.concrete_fields if f.choices}
+
+
 def _side(actor, panel: Panel, record, url: str) -> dict:
     """Parts of a record in a few lines: contact points, addresses …"""
     shown = columns(actor, panel.entry, panel.names)
@@ -194,6 +202,7 @@ def _side(actor, panel: Panel, record, url: str) -> dict:
     can_change = may(actor, panel.entry, "change")
     for row in rows:
         words = [str(c.html(row)) for c in shown if c is not lead and c.kind in ("text", "choice")]
+        words.append(" – ".join(said for c in shown if c.kind in ("date", "moment") and (said := str(c.html(row)))))
         items.append(
             {
                 "id": row.pk,
@@ -544,6 +553,7 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
             "sections": forms.sections(entry, form),
             "line_sets": lines,
             "version": version,
+            "is_new": record is None and post is None,
             "submit": _("Save") if record else _("Create"),
             "cancel_url": places.come_back(request, back),
             "next": places.come_back(request, ""),
