@@ -11,7 +11,9 @@ from ostoja.testing.people import make_user
 from .answers import at, queries
 from .samples import fill
 
-# The token is remembered for two seconds, so its one statement is not here.
+pytestmark = pytest.mark.usefixtures("long_memory")
+
+# The token is remembered, so its one statement is not here.
 BUDGETS = {
     "list": 1,
     "list with labels": 1,

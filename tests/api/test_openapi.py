@@ -16,6 +16,7 @@ from .answers import at
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "openapi.txt"
 NOT_DESCRIBED = {"docs", "openapi", "nothing"}
+WHERE_A_ROOM_ADDS_SOME = {"object-word", "record-word"}  # described in the tenants that have them
 
 
 def test_the_document_is_valid_openapi(api):
@@ -74,7 +75,7 @@ def test_every_address_is_described_and_every_description_is_answered():
         assert methods <= set(pattern.callback.methods), path
         found.setdefault(pattern.name, set()).update(methods)
     for pattern in urlpatterns:
-        if pattern.name not in NOT_DESCRIBED:
+        if pattern.name not in NOT_DESCRIBED | WHERE_A_ROOM_ADDS_SOME:
             assert found[pattern.name] == set(pattern.callback.methods), pattern.name
 
 

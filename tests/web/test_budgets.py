@@ -7,6 +7,8 @@ from django.test.utils import CaptureQueriesContext
 from ostoja import gate
 from ostoja.kernel import registry
 
+pytestmark = pytest.mark.usefixtures("long_memory")
+
 # path -> most queries of the tenant's own connection, the session and the jobs of the frame included
 BUDGETS = {
     "/deals": 8,

@@ -50,7 +50,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 
     Parts of a record (lines, contact points) follow their parent: seeing it shows them, changing it changes them.
     """
-    if entry.surface.automatic and verb not in READING:
+    if _kept_by_itself(entry, verb):
         return None
     while entry.parent is not None:
         verb = verb if verb in READING else "change"
@@ -66,6 +66,11 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
             if scope:
                 return scope
     return None
+
+
+def _kept_by_itself(entry: Entry, verb: str) -> bool:
+    """Whether nobody may do this: records that are written automatically are only read, and go through their own verbs."""
+    return entry.surface.automatic and verb not in READING and verb not in entry.verbs
 
 
 def scope_filter(actor: Actor, entry: Entry, scope: str) -> Q | None:
@@ -115,7 +120,7 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     entry = of(type(record))
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
-        if entry.surface.automatic and verb not in READING:
+        if _kept_by_itself(entry, verb):
             return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
         if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
             return Decision(
@@ -203,4 +208,4 @@ def writable_fields(actor: Actor, entry: Entry | type, *, history: bool = False)
 
 def editing_verbs(entry: Entry) -> tuple[str, ...]:
     """All verbs that a role can grant on an object."""
-    return READING if entry.surface.automatic else (*EDITING, *entry.verbs)
+    return (*(READING if entry.surface.automatic else EDITING), *entry.verbs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
 from ostoja.kernel import registry
@@ -97,7 +98,7 @@ def matrix(grants: Mapping) -> list[Line]:
         lines.append(
             Line(
                 label=entry.label,
-                title=str(entry.model._meta.verbose_name_plural).capitalize(),
+                title=str(capfirst(entry.model._meta.verbose_name_plural)),
                 group=entry.surface.group,
                 cells=tuple(cells.get(verb) for verb in EDITING),
                 more=tuple(cell for verb, cell in cells.items() if verb not in EDITING),

@@ -16,7 +16,7 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
-from . import bulk, pivots, transfers, values
+from . import additions, bulk, pivots, transfers, values
 from .door import reply, root
 from .problems import CONTENT_TYPE, TITLES
 from .selection import LONGEST, MOST, USUAL, lookups_of, readable
@@ -36,6 +36,7 @@ def document(actor: Actor, url: str) -> dict:
     """The whole document."""
     paths = dict(_common())
     schemas, parameters, tags = _schemas(), _parameters(), []
+    standing = additions.standing()
     for entry in registry.entries():
         if not may(actor, entry, "view"):
             continue
@@ -44,6 +45,8 @@ def document(actor: Actor, url: str) -> dict:
         schemas |= _schemas_of(actor, entry, name)
         parameters |= {f"{name}.{key}": said for key, said in filters_of(actor, entry).items()}
         paths |= _paths_of(actor, entry, name)
+        for word in additions.words_of(entry, standing):
+            paths |= _word(entry, word)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -615,6 +618,27 @@ def _verb(actor: Actor, entry: Entry, spec: Verb, word: str, responses: dict) ->
     if method.__doc__:
         out["description"] = " ".join(method.__doc__.split())
     return out
+
+
+def _word(entry: Entry, word: additions.Word) -> dict:
+    """What another room adds below an object or its records."""
+    name = f"{word.name}_{entry.slug}".replace("-", "_")
+    path = f"/{entry.slug}/{{id}}/{word.name}" if word.record else f"/{entry.slug}/{word.name}"
+    where, answer = _p("id") if word.record else [], _ok({"type": "object"})
+    said: dict = {}
+    if word.read:
+        asked = [_parameter(n, d) for n, d in word.query.items()]
+        parameters = [*where, *asked]
+        said["get"] = _operation(
+            f"read_{name}", entry.slug, word.summary, parameters, answer | _refusals(READ_REFUSALS)
+        )
+    if word.do:
+        fields = {n: {"type": "string", "description": str(d)} for n, d in word.body.items()}
+        body = {"content": _json({"type": "object", "properties": fields, "additionalProperties": False})}
+        said["post"] = _operation(
+            name, entry.slug, word.summary, [*where, *_p("idempotencyKey")], answer | _refusals(CHANGE_REFUSALS), body
+        )
+    return {path: said}
 
 
 def _pivot(actor: Actor, entry: Entry, name: str, word: str, refusals: dict) -> dict:

@@ -4,7 +4,7 @@ from functools import partial
 
 from django.urls import re_path
 
-from . import bulk, me, openapi, pages, pivots, records, transfers, work
+from . import additions, bulk, me, openapi, pages, pivots, records, transfers, work
 from .door import endpoint
 from .pages import nothing
 
@@ -39,6 +39,11 @@ urlpatterns = [
     ),
     re_path(rf"^exports/{KEY}/content/?$", endpoint(GET=transfers.export_content), name="export-content"),
     re_path(rf"^{SLUG}/?$", endpoint(GET=records.listed, POST=records.created), name="list"),
+    re_path(
+        rf"^{SLUG}/{additions.pattern(record=False)}/?$",
+        endpoint(GET=additions.answered, POST=additions.answered),
+        name="object-word",
+    ),
     re_path(rf"^{SLUG}/bulk/?$", endpoint(POST=bulk.many), name="bulk"),
     re_path(rf"^{SLUG}/template\.csv/?$", endpoint(GET=transfers.template), name="template"),
     re_path(rf"^{SLUG}/aggregate/?$", endpoint(GET=pivots.aggregated), name="aggregate"),
@@ -63,6 +68,11 @@ urlpatterns = [
         name="files",
     ),
     re_path(rf"^{SLUG}/{KEY}/content/?$", endpoint(GET=transfers.file_content), name="content"),
+    re_path(
+        rf"^{SLUG}/{KEY}/{additions.pattern(record=True)}/?$",
+        endpoint(GET=additions.answered, POST=additions.answered),
+        name="record-word",
+    ),
     re_path(rf"^{SLUG}/{KEY}/{WORD}/?$", endpoint(POST=records.verb_done), name="verb"),
     re_path(r"^.*$", endpoint(GET=nothing, POST=nothing, PATCH=nothing, DELETE=nothing), name="nothing"),
 ]

@@ -2,10 +2,16 @@
 
 from ostoja.jobs.queue import handler
 
-from . import withdrawing
+from . import policing, withdrawing
 
 
 @handler(withdrawing.KIND)
 def withdraw(run) -> None:
     """Values that stay on the premises leave the cloud."""
     run.result(tables=withdrawing.withdraw())
+
+
+@handler(policing.ADOPT)
+def adopt(run) -> None:
+    """The policy is another one: what may travel follows it."""
+    policing.in_force_changed(run.actor)

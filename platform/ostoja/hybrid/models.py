@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.kernel.constraints import Check, Follows, Rule
+from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
+from ostoja.kernel.errors import Refused
 from ostoja.kernel.ids import UUID7_SQL
 from ostoja.kernel.record import Record, Thing, verb
 from ostoja.party.numbers import SITE
@@ -74,6 +77,7 @@ class Link(Record):
 
     class State(models.TextChoices):
         OPEN = "open", _("Open")
+        LOCKED = "locked", _("Locked")
         REVOKED = "revoked", _("Revoked")
 
     site = models.ForeignKey(Site, models.PROTECT, related_name="links", verbose_name=_("other site"))
@@ -84,9 +88,11 @@ class Link(Record):
     peer_key = models.CharField(_("key of the other site"), max_length=100)
     fingerprint = models.CharField(_("fingerprint in words"), max_length=200, blank=True, default="")
     enrolled_at = models.DateTimeField(_("linked"), auto_now_add=True)
+    reason = models.CharField(_("reason"), max_length=300, blank=True, default="")
 
     data = Data(
-        internal=["site", "dials", "url", "state", "peer_key", "fingerprint", "enrolled_at"], secret=["private_key"]
+        internal=["site", "dials", "url", "state", "peer_key", "fingerprint", "enrolled_at", "reason"],
+        secret=["private_key"],
     )
     sync = Sync.LOCAL
 
@@ -94,18 +100,78 @@ class Link(Record):
         verbose_name = _("link")
         verbose_name_plural = _("links")
         constraints = [
-            Follows("state", {"open": ["revoked"], "revoked": []}, name="link_follows_its_states"),
+            Follows(
+                "state", {"open": ["locked", "revoked"], "locked": ["open", "revoked"], "revoked": []},
+                name="link_follows_its_states",
+            ),
             models.UniqueConstraint(fields=["site"], condition=Q(state="open"), name="link_one_open_per_site"),
-        ]
+        ]  # fmt: skip
 
     def __str__(self):
         return str(self.site)
 
+    @verb(label=_("Change the keys"), icon="key-round")
+    def rotate(self):
+        """Both sites take new keys at the next exchange; the old ones are valid until the new ones were used."""
+        from .rotating import want_new_keys
+
+        want_new_keys(self)
+
     @verb(
-        to=State.REVOKED, label=_("Revoke"), icon="ban", tone="danger", confirm=_("Nothing passes this link any more.")
-    )
+        to=State.OPEN, label=_("Open again"), icon="lock-open",
+        confirm=_("Only when the other copy of the site is switched off. Both sites take new keys at once."),
+    )  # fmt: skip
+    def reopen(self):
+        """A locked link works again, with new keys."""
+        from .rotating import want_new_keys
+
+        self.reason = ""
+        want_new_keys(self)
+
+    @verb(
+        to=State.REVOKED, label=_("Revoke"), icon="ban", tone="danger",
+        confirm=_("Nothing passes this link any more, and it can't be opened again. What each site has stays there."),
+    )  # fmt: skip
     def revoke(self):
         """Nothing is sent or taken over this link from now on."""
+
+
+class LinkUse(Thing):
+    """How a link is used: its keys as they change, the last signed requests, the traffic of the day, and what is wrong.
+
+    ``generation`` counts the keys of the site that dials, ``since`` is when the present ones came; ``wanted`` asks for new
+    ones, ``next_private_key`` and ``next_peer_key`` are on their way, ``past_peer_key`` is no longer valid.
+    ``pushed_at`` and ``pulled_at`` are the moments of the last requests, in seconds; ``incarnation`` is that of the site
+    that dials, ``past_incarnations`` are those before. ``behind_since`` is when the other site first had more than we took.
+    """
+
+    link = models.OneToOneField(Link, models.CASCADE, related_name="use")
+    generation = models.PositiveIntegerField(default=1)
+    since = models.DateTimeField(default=timezone.now)
+    wanted = models.BooleanField(default=False)
+    next_private_key = models.CharField(max_length=100, blank=True, default="")
+    next_peer_key = models.CharField(max_length=100, blank=True, default="")
+    past_peer_key = models.CharField(max_length=100, blank=True, default="")
+    incarnation = models.BigIntegerField(default=0)
+    past_incarnations = ArrayField(models.BigIntegerField(), default=list)
+    pushed_at = models.BigIntegerField(default=0)
+    pulled_at = models.BigIntegerField(default=0)
+    behind_since = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    day_in = models.BigIntegerField(default=0)
+    day_out = models.BigIntegerField(default=0)
+    trouble = models.CharField(max_length=40, blank=True, default="")
+    trouble_words = models.CharField(max_length=300, blank=True, default="")
+    trouble_at = models.DateTimeField(null=True)
+
+    data = Data(
+        internal=[
+            "link", "generation", "since", "wanted", "next_peer_key", "past_peer_key", "incarnation", "past_incarnations",
+            "pushed_at", "pulled_at", "behind_since", "day", "day_in", "day_out", "trouble", "trouble_words", "trouble_at",
+        ],
+        secret=["next_private_key"],
+    )  # fmt: skip
+    sync = Sync.LOCAL
 
 
 class Progress(Thing):
@@ -267,9 +333,14 @@ class PolicyRule(Record):
         FIELD = "field", _("Field")
         OBJECT = "object", _("Object")
 
+    class Level(models.IntegerChoices):
+        OPEN = 0, _("Open")
+        LOCAL = 1, _("Stays here")
+        SEALED = 2, _("Sealed")
+
     about = models.CharField(_("about"), max_length=10, choices=About)
     name = models.CharField(_("name"), max_length=160)
-    level = models.PositiveSmallIntegerField(_("level"), default=1)
+    level = models.PositiveSmallIntegerField(_("level"), choices=Level, default=Level.LOCAL)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PROPOSED)
     proposed_by = models.ForeignKey(
         "access.User", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("proposed by")
@@ -280,6 +351,7 @@ class PolicyRule(Record):
 
     data = Data(internal=["about", "name", "level", "state", "proposed_by", "approved_by"])
     sync = Sync.LOCAL
+    only_rejected = False  # it was a proposal until now: nothing that travels changes
 
     class Meta:
         verbose_name = _("rule of the policy")
@@ -290,15 +362,59 @@ class PolicyRule(Record):
                 name="policy_follows_its_states", start=["proposed", "force"],
             ),
             Check(
-                ~Q(state="force") | Q(level__gt=0) | Q(approved_by__isnull=False) & ~Q(approved_by=models.F("proposed_by")),
+                ~Q(state="force") | Q(level__gt=0)
+                | Q(approved_by__isnull=False) & Q(proposed_by__isnull=False) & ~Q(approved_by=models.F("proposed_by")),
                 name="policy_opens_with_two_people",
                 says=_("Opening something needs the approval of a second person."),
+            ),
+            Frozen(
+                when=Q(state__in=["proposed", "force", "over"]), free=["state", "approved_by"], name="policy_stays_as_proposed",
+                says=_("A decision is not changed: withdraw it and make another."),
+            ),
+            Frozen(
+                when=Q(state__in=["force", "over"]), free=["state"], name="policy_decided_stays",
+                says=_("A decision is not changed: withdraw it and make another."),
             ),
             models.UniqueConstraint(
                 fields=["about", "name"], condition=Q(state="force"), name="policy_one_rule_in_force",
                 violation_error_message=_("There is a rule for this already: withdraw it first."),
             ),
         ]  # fmt: skip
+
+    def __str__(self):
+        from .policing import said
+
+        return said(self.about, self.name)
+
+    def prepare(self, actor, verb):
+        """Only owners decide; what can be opened at all, and by whom, is decided in ``policing``."""
+        from .policing import prepare
+
+        prepare(self, actor, verb)
+
+    def settled(self, actor, verb, changed):
+        """What came into force, or is over, changes what may travel."""
+        from .policing import settled
+
+        settled(self, actor)
+
+    def leaving(self, actor):
+        """Decisions are kept: they say who opened what, and when."""
+        raise Refused(_now("Decisions are kept. Withdraw it instead."))
+
+    @verb(
+        to=State.FORCE,
+        label=_("Approve"),
+        icon="check",
+        tone="success",
+        confirm=_("It leaves the premises from now on."),
+    )
+    def approve(self):
+        """A second owner agrees: the rule is in force, and what it opens leaves the premises."""
+
+    @verb(to=State.OVER, label=_("Withdraw"), icon="undo-2", confirm=_("What the code says counts again."))
+    def withdraw(self):
+        """Reject a proposal, or end a rule: what the code or another rule says counts again."""
 
 
 class Conflict(Record):
@@ -308,6 +424,7 @@ class Conflict(Record):
         OPEN = "open", _("To decide")
         OURS = "ours", _("Ours kept")
         THEIRS = "theirs", _("Theirs taken")
+        SETTLED = "settled", _("Settled")
 
     about = models.CharField(_("object"), max_length=80)
     record = models.UUIDField(_("record"))
@@ -321,10 +438,13 @@ class Conflict(Record):
         "access.User", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("owner")
     )
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.OPEN)
+    theirs_by = models.CharField(_("written there by"), max_length=60, blank=True, default="")
+    theirs_at = models.DateTimeField(_("written there"), null=True, blank=True)
 
+    # The values are of fields of any class: only who sees all classes gets them as they stand; others through `disputes`.
     data = Data(
-        internal=["about", "record", "field", "rule", "site", "owner", "state"],
-        confidential=["ours", "theirs", "reason"],
+        internal=["about", "record", "field", "rule", "site", "owner", "state", "theirs_by", "theirs_at"],
+        restricted=["ours", "theirs", "reason"],
     )
     sync = Sync.LOCAL
 
@@ -332,22 +452,35 @@ class Conflict(Record):
         verbose_name = _("conflict")
         verbose_name_plural = _("conflicts")
         constraints = [
-            Follows("state", {"open": ["ours", "theirs"], "ours": [], "theirs": []}, name="conflict_follows_its_states")
-        ]
+            Follows(
+                "state", {"open": ["ours", "theirs", "settled"], "ours": [], "theirs": [], "settled": []},
+                name="conflict_follows_its_states",
+            )
+        ]  # fmt: skip
+        indexes = [models.Index(fields=["record"], name="conflict_open", condition=Q(state="open"))]
+
+    def __str__(self):
+        from .disputes import said
+
+        return said(self)
 
     @verb(to=State.OURS, label=_("Keep ours"), icon="check")
     def keep_ours(self):
         """Our value becomes the latest, on all sites."""
-        from .resolving import write
-
-        write(self, self.ours)
 
     @verb(to=State.THEIRS, label=_("Take theirs"), icon="arrow-left-right")
     def take_theirs(self):
         """Their value becomes the latest, on all sites."""
-        from .resolving import write
 
-        write(self, self.theirs)
+    @verb(to=State.SETTLED, label=_("Leave it as it is"), icon="check-check")
+    def settle(self):
+        """Nothing is written; it is no conflict any more."""
+
+    def settled(self, actor, verb, changed):
+        """What was decided is written under the rights of whoever decides."""
+        from .resolving import decide
+
+        decide(self, actor, verb)
 
 
 class Parked(Record):

@@ -1,45 +1,175 @@
-"""What people decide: a conflict turned around, a record marked as sensitive or opened, the policy changed."""
+"""What a person decides on a conflict is written as a new change, under their own rights, and so reaches every site."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
+
+import orjson
 from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.db import connection, models
 from django.utils.translation import gettext as _
 
-from ostoja.gate import refusal
-from ostoja.kernel.errors import Refused
-from ostoja.kernel.record import Record
+from ostoja.access.policy import explain, find, require, visible_fields, writable_fields
+from ostoja.gate import Many, perform, refusal
+from ostoja.journal.models import Change
+from ostoja.kernel import registry
+from ostoja.kernel.actors import Actor
+from ostoja.kernel.errors import NotAllowed, NotFound, Refused
+from ostoja.kernel.record import Record, follows_of
+from ostoja.kernel.registry import Entry
 
+from .models import Absent, Conflict
 from .receiving import REFUSALS
 
+DELETED, KEPT, BOTH = "deleted", "delete refused", "unique"
 
-def write(conflict, value) -> None:
-    """Make one value of a conflict the latest. Raises Refused when the rules stand against it still."""
+
+def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
+    """Write what was decided. Raises Refused when a rule stands against it, NotAllowed without the rights on the record."""
+    ours = verb == "keep_ours"
+    if verb == "settle" or verb not in ("keep_ours", "take_theirs"):
+        _known(conflict, actor)
+    elif conflict.rule == BOTH:
+        raise Refused(_("Both records are kept. Rename one of them or merge them; then leave it as it is."))
+    elif conflict.rule == DELETED:
+        if ours:
+            restore(conflict, actor)
+    elif conflict.rule == KEPT:
+        if not ours:
+            perform(actor, _record(conflict, actor), "delete")
+    else:
+        _write(conflict, actor, conflict.ours if ours else conflict.theirs)
+
+
+def _known(conflict: Conflict, actor: Actor) -> None:
+    """Who leaves a conflict as it is must be able to change the record, as far as it is here."""
+    record = apps.get_model(conflict.about)._default_manager.filter(pk=conflict.record).first()
+    if record is not None:
+        require(actor, record, "change")
+
+
+def _record(conflict: Conflict, actor: Actor) -> Record:
+    try:
+        return find(actor, apps.get_model(conflict.about), conflict.record, lock=True)
+    except NotFound:
+        raise Refused(_("The record is not here any more, or you may not see it.")) from None
+
+
+def _write(conflict: Conflict, actor: Actor, text: object) -> None:
+    """Make one value the latest, as a change of this actor's."""
+    record = _record(conflict, actor)
+    entry = registry.of(type(record))
+    if conflict.field not in visible_fields(actor, entry):
+        raise NotAllowed(_("You may not see this field, so you can't decide on it."))
+    require(actor, record, "change")
+    field = entry.fields[conflict.field]
+    value = value_of(field, text)
+    if getattr(record, field.attname) == value:
+        return
+    if follows_of(type(record), field.name) is not None:
+        _step(actor, entry, record, field.name, value)
+    elif field.name in writable_fields(actor, entry):
+        perform(actor, record, "change", {field.name: value})
+    else:
+        setattr(record, field.attname, value)
+        try:
+            record.save(update_fields=[field.name, "updated_at"])
+        except REFUSALS as error:
+            raise refusal(error) from error
+
+
+def _step(actor: Actor, entry: Entry, record: Record, name: str, wanted: str) -> None:
+    """Go to another state by the verbs that lead there: from won to lost by reopening first."""
+    for state in _way(follows_of(entry.model, name).edges, getattr(record, name), wanted):
+        verb = next((v.name for v in entry.verbs.values() if v.field == name and v.to == state), None)
+        if verb is None:
+            raise Refused(_("No step leads there from here: open the record and decide there."))
+        try:
+            record = perform(actor, record, verb)
+        except Refused as error:
+            raise Refused(
+                _("This step needs more than a click: {why} Do it on the record itself.").format(why=error.message),
+                code=error.code,
+            ) from error
+
+
+def _way(edges, start: str, end: str) -> Sequence[str]:
+    """The states from one to another, without the first; the shortest way."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    for way in ways:
+        if way[-1] == end:
+            return way[1:]
+        ways += [(*way, state) for state in edges.get(way[-1], ()) if state not in way]
+    raise Refused(_("No step leads there from here: open the record and decide there."))
+
+
+def value_of(field: models.Field, text: object) -> object:
+    """A value as the conflict keeps it (the database's text) as the field's own. Raises Refused when it is none."""
+    if text is None or not isinstance(text, str):
+        return text
+    if isinstance(field, models.BooleanField):
+        return text in ("true", "t", "True")
+    if isinstance(field, models.JSONField):
+        return orjson.loads(text)
+    try:
+        return (field.target_field if field.is_relation else field).to_python(text)
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages)) from error
+
+
+def restore(conflict: Conflict, actor: Actor) -> None:
+    """Bring a deleted record back with its parts, as the journal kept them here; what referred to it does so again."""
     model: type[Record] = apps.get_model(conflict.about)
-    if conflict.rule == "deleted":
-        _restore(model, conflict, value)
+    if model._default_manager.filter(pk=conflict.record).exists():
         return
-    if conflict.rule in ("unique", "delete refused"):
-        return
-    record = model.objects.select_for_update().filter(pk=conflict.record).first()
-    if record is None:
-        raise Refused(_("The record is not here any more."))
-    field = model._meta.get_field(conflict.field)
-    setattr(record, field.attname, value if value is None else field.to_python(value))
-    try:
-        record.save(update_fields=[field.name, "updated_at"])
-    except REFUSALS as error:
-        raise refusal(error) from error
+    entry = registry.of(model)
+    gone = (
+        Change.objects.filter(model=conflict.about, record=conflict.record, op="D", old__isnull=False)
+        .order_by("-id")
+        .first()
+    )
+    _bring_back(actor, entry, [gone.old if gone is not None else _from_text(model, conflict)])
+    _put_back(conflict.record)
+    for (
+        part
+    ) in registry.entries():  # those that went along with it; what the database writes itself it has written anew
+        if gone is not None and part.parent is entry and not part.surface.automatic:
+            column = part.fields[part.surface.inside].column
+            along = Change.objects.filter(
+                xid=gone.xid, model=part.label, op="D", old__contains={column: str(conflict.record)}
+            )
+            _bring_back(actor, part, [c.old for c in along])
 
 
-def _restore(model: type[Record], conflict, row) -> None:
-    """Bring a deleted record back as it was here, or leave it deleted."""
-    if not row or model.objects.filter(pk=conflict.record).exists():
-        return
-    record = model(pk=conflict.record)
-    for name, text in row.items():
-        field = model._meta.get_field(name)
-        setattr(record, field.attname, text if text is None else field.to_python(text))
-    try:
-        record.save(force_insert=True)
-    except REFUSALS as error:
-        raise refusal(error) from error
+def _bring_back(actor: Actor, entry: Entry, olds: list[dict]) -> None:
+    for outcome in Many(actor, entry.model).bring_back(olds):
+        if not outcome.ok:
+            raise Refused(next(iter(outcome.errors.values()))[0], code=outcome.code or "refused")
+
+
+def _from_text(model: type[Record], conflict: Conflict) -> dict:
+    if not isinstance(conflict.ours, dict):
+        raise Refused(_("What it was is not known here any more."))
+    fields = {n: model._meta.get_field(n) for n in conflict.ours}
+    row = {f.column: value_of(f, conflict.ours[n]) for n, f in fields.items()}
+    return {**row, "id": str(conflict.record)}
+
+
+def _put_back(target: uuid.UUID) -> None:
+    """References that were kept aside while the record was gone say the same as before."""
+    for waiting in Absent.objects.filter(target=target, alias=False):
+        model = apps.get_model(waiting.model)
+        column = model._meta.get_field(waiting.field).column
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT hybrid_put_back(%s, %s, %s, %s)",
+                [model._meta.db_table, column, waiting.record, target],
+            )
+        waiting.delete()
+
+
+def may_decide(actor: Actor, record: Record | None) -> bool:
+    """Whether the actor could write what they decide."""
+    return record is None or bool(explain(actor, record, "change"))

@@ -1,15 +1,16 @@
 """How sites, links, conflicts, parked changes, purges, labels and the policy look. The link writes them; people decide."""
 
+from django.db.models import Q
+
 from ostoja.kernel.registry import surface
-from ostoja.kernel.surfaces import Surface
+from ostoja.kernel.surfaces import ACTOR, Surface
 
 from .models import Conflict, Label, Link, Parked, PolicyRule, PurgeCase, Site
 
 
 class Kept(Surface):
-    """Written by the link itself."""
+    """Written by the link itself; shown on the pages of the link, not in the navigation."""
 
-    group = "settings"
     automatic = True
 
 
@@ -31,21 +32,21 @@ class LinkSurface(Kept):
     icon = "link"
     order = 81
     title = "site"
-    list = ["site", "state", "url", "fingerprint", "enrolled_at"]
-    form = ["site", "url", "fingerprint"]
+    list = ["site", "state", "url", "fingerprint", "enrolled_at", "reason"]
     filters = ["state"]
+    badges = {"open": "success", "locked": "danger", "revoked": "neutral"}
 
 
 @surface(Conflict)
-class ConflictSurface(Surface):
+class ConflictSurface(Kept):
     slug = "conflicts"
     icon = "git-compare"
-    group = "settings"
     order = 82
     title = "field"
-    list = ["about", "field", "ours", "theirs", "rule", "site", "state", "created_at"]
-    filters = ["state", "about", "rule"]
-    badges = {"open": "warning", "ours": "success", "theirs": "success"}
+    list = ["about", "field", "ours", "theirs", "rule", "site", "owner", "state", "created_at"]
+    filters = ["state", "about", "rule", "owner"]
+    badges = {"open": "warning", "ours": "success", "theirs": "success", "settled": "neutral"}
+    scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}
 
 
 @surface(Parked)
@@ -76,10 +77,14 @@ class LabelSurface(Kept):
 
 
 @surface(PolicyRule)
-class PolicySurface(Kept):
+class PolicySurface(Surface):
+    """Its page in the settings shows what each decision does; here is the list of them."""
+
     slug = "policy-rules"
     icon = "shield"
     order = 86
     title = "name"
     list = ["about", "name", "level", "state", "proposed_by", "approved_by"]
+    form = [("about", "name"), "level"]
     filters = ["state"]
+    badges = {"proposed": "warning", "force": "success", "over": "neutral"}

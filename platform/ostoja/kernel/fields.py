@@ -1,4 +1,4 @@
-"""Field types that the domain needs beyond Django's: money, quantities, prices."""
+"""Field types that the domain needs beyond Django's: money, quantities, prices, years."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ class MoneyField(models.DecimalField):
         kwargs.setdefault("max_digits", 18)
         kwargs.setdefault("decimal_places", 2)
         super().__init__(*args, **kwargs)
+
+
+class YearField(models.PositiveSmallIntegerField):
+    """A year of the calendar: a number that is told without separators. To the database it is a small integer like any."""
+
+    def deconstruct(self):
+        """As the integer that it is, so that declaring a year changes no table."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.PositiveSmallIntegerField", args, kwargs
 
 
 class PriceField(models.DecimalField):

@@ -90,7 +90,7 @@ class Surface:
     (reverse relations edited inside the form), ``inside`` (foreign key to the record that this one is a part of: rights are
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
-    database itself writes these records: people only see and export them).
+    database itself writes these records: people only see and export them, and do their verbs).
     """
 
     model = None

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ostoja.kernel.constraints import Acyclic, Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
-from ostoja.kernel.fields import MoneyField
+from ostoja.kernel.fields import MoneyField, YearField
 from ostoja.kernel.record import Record, Thing, verb
 
 from . import identifiers, merging, rules
@@ -64,7 +64,7 @@ class Party(Record):
     city = models.CharField(_("city"), max_length=120, blank=True)
     country = models.CharField(_("country"), max_length=60, blank=True)
     employees = models.PositiveIntegerField(_("employees"), null=True, blank=True)
-    founded = models.PositiveSmallIntegerField(_("founded in"), null=True, blank=True)
+    founded = YearField(_("founded in"), null=True, blank=True)
     annual_revenue = MoneyField(_("annual revenue"), null=True, blank=True)
     currency = CurrencyField(_("currency"))
     credit_rating = models.PositiveSmallIntegerField(_("credit rating"), null=True, blank=True)

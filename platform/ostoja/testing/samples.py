@@ -281,10 +281,22 @@ def held(samples: Samples, entry: Entry):
     return gate.perform(samples.actor, entry.model, "add", {"user": user, "role": role})
 
 
+def decided(samples: Samples, entry: Entry):
+    """A rule of the policy names a field that can be opened, each once."""
+    number = next(samples.numbers)
+    declared = [
+        f"{e.label}.{name}" for e in registry.entries() if e.model.sync in ("merge", "append")
+        for name in e.fields if str(e.class_of(name)) == "confidential" and name not in e.model.data.secret
+    ]  # fmt: skip
+    data = {"about": "field", "name": declared[number % len(declared)], "level": 0}
+    return gate.perform(samples.actor, entry.model, "add", data)
+
+
 SPECIAL: dict[str, Callable[[Samples, Entry], models.Model]] = {
     "access.apitoken": issued,
     "access.invitation": invited,
     "access.userrole": held,
     "exchange.importrun": Samples._written,
+    "hybrid.policyrule": decided,
     "sales.stagechange": stood,
 }

@@ -1,8 +1,8 @@
-"""What rooms above the web add to its pages: places in the settings and groups in the navigation, asked of each of them."""
+"""What rooms above the web add to its pages: places in the settings and the navigation, parts of cards, words for values kept elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -41,3 +41,65 @@ def settings_of(actor) -> list[Place]:
 def navigation_of(request) -> list[Place]:
     """What other rooms add to the main navigation of this request's actor."""
     return [place for asked in _navigation for place in asked(request)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a record's card: a template, which finds ``context`` as ``part``."""
+
+    template: str
+    context: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Act:
+    """One entry of the menu of a record's card: a link."""
+
+    label: object
+    icon: str
+    url: str
+
+
+_cards: list[Callable[..., Part | None]] = []
+_acts: list[Callable[..., Iterable[Act]]] = []
+Elsewhere = Mapping[object, Mapping[str, str]]
+_elsewhere: list[Callable[..., Elsewhere]] = []
+
+
+def on_cards(function):
+    """Declare a function of (request, entry, record) that answers what stands on the card besides the fields, or None."""
+    _cards.append(function)
+    return function
+
+
+def in_card_menus(function):
+    """Declare a function of (request, entry, record) that answers entries of the card's menu."""
+    _acts.append(function)
+    return function
+
+
+def elsewhere(function):
+    """Declare a function of (request, entry, records) that answers what stands in place of values that are kept elsewhere:
+    {record's key: {field: drawn}}.
+    """
+    _elsewhere.append(function)
+    return function
+
+
+def parts_of(request, entry, record) -> list[Part]:
+    """What other rooms put on this card."""
+    return [part for asked in _cards if (part := asked(request, entry, record)) is not None]
+
+
+def acts_of(request, entry, record) -> list[Act]:
+    """What other rooms put into the menu of this card."""
+    return [act for asked in _acts for act in asked(request, entry, record)]
+
+
+def kept_elsewhere(request, entry, records) -> Elsewhere:
+    """What stands in place of values of these records that are kept elsewhere."""
+    out: dict[object, dict[str, str]] = {}
+    for asked in _elsewhere:
+        for key, fields in asked(request, entry, records).items():
+            out.setdefault(key, {}).update(fields)
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ from ostoja.access.models import User
 from ostoja.access.policy import may, visible_fields
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
-from ostoja.kernel.fields import MoneyField, PriceField
+from ostoja.kernel.fields import MoneyField, PriceField, YearField
 from ostoja.kernel.registry import Entry
 
 from . import display, places
@@ -152,7 +152,7 @@ def _money(column: Column, record) -> SafeString:
 
 def _number(column: Column, record) -> SafeString:
     value = getattr(record, column.field.attname)
-    if column.name.endswith("year"):
+    if isinstance(column.field, YearField):
         return conditional_escape("" if value is None else value)
     return conditional_escape(display.number(value))
 
@@ -307,8 +307,8 @@ def _placed(entry: Entry, chosen: list[Column]) -> list[Column]:
     return placed
 
 
-def row_of(columns: list[Column], record: models.Model, url: str) -> SafeString:
-    """The cells of one record."""
+def row_of(columns: list[Column], record: models.Model, url: str, kept: Mapping[str, str] | None = None) -> SafeString:
+    """The cells of one record; ``kept`` is what stands for values that are kept elsewhere."""
     cells = []
     for one in columns:
         if one.lead:
@@ -325,7 +325,9 @@ def row_of(columns: list[Column], record: models.Model, url: str) -> SafeString:
                 )
             )
         else:
-            cells.append(f'<td class="{one.css}">{one.html(record)}</td>')
+            cells.append(
+                f'<td class="{one.css}">{kept[one.name] if kept and one.name in kept else one.html(record)}</td>'
+            )
     return display.safe_join("", cells)
 
 

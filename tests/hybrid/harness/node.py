@@ -24,7 +24,6 @@ from ostoja.hybrid.core.wire import (
     Thing,
     Want,
     decode,
-    encode,
 )
 
 REFUSED = "A rule of the database says no."
@@ -206,32 +205,32 @@ class Node:
     def ack(self, state: LinkState):
         return epochs.ack_of(state.inbound, self.seq)
 
-    def batch(self, peer: int, now_ms: int, most: int = 4, pipelined: bool = False) -> tuple[Envelope, bytes]:
+    def batch(self, peer: int, now_ms: int, most: int = 4, pipelined: bool = False) -> Envelope:
         """The next envelope of the data lane; the shipped-set is written before it is returned."""
         state = self.links[peer]
         self.number_outbox()
         others = [s.inbound for s in self.links.values()] if self.restored else ()
         if self.retired or not epochs.may_send(state.inbound, state.outbound, self.epoch, self.owner, others):
-            return self._sealed(self.head(state, DATA, now_ms))
+            return self.head(state, DATA, now_ms)
         base = max(state.outbound.acked, state.sent) if pipelined else state.outbound.acked
         entries = self.select(state, base, most)
         seq_to = entries[-1].seq if entries else base
         planned = egress.plan(entries, self.things, self.stashes, state.ships, self.site, self.link(peer), seq_to)
         state.ships |= planned.ships
         state.sent = seq_to
-        return self._sealed(self.head(state, DATA, now_ms, seq_from=base + 1, seq_to=seq_to, ops=planned.ops))
+        return self.head(state, DATA, now_ms, seq_from=base + 1, seq_to=seq_to, ops=planned.ops)
 
     def select(self, state: LinkState, base: int, most: int) -> list[Entry]:
         return sequence.cut((e for e in self.outbox if e.seq is not None and e.seq > base), most)
 
-    def control(self, peer: int, now_ms: int) -> tuple[Envelope, bytes] | None:
+    def control(self, peer: int, now_ms: int) -> Envelope | None:
         """What the control lane has to say: purges until receipted, receipts, wants."""
         state = self.links[peer]
         ops = self.owed(peer)
         if not ops or self.retired:
             return None
         state.replies = []
-        return self._sealed(self.head(state, CONTROL, now_ms, ops=tuple(ops)))
+        return self.head(state, CONTROL, now_ms, ops=tuple(ops))
 
     def owed(self, peer: int) -> list:
         """What the control lane has to say now."""
@@ -241,15 +240,15 @@ class Node:
             ops += purge.due(state.ships, self.things, state.ceiling, self.site.floor)
         return ops + [Want(p.key) for p in self.parked if p.reason == applying.ABSENT and p.peer == peer]
 
-    def _sealed(self, envelope: Envelope) -> tuple[Envelope, bytes]:
-        return envelope, encode(envelope)
-
-    def receive(self, sealed: bytes, now_ms: int, crash: bool = False):
-        """Take an envelope in. None: it waits for row locks; else what it came to. ``crash``: just before the commit."""
+    def unsealed(self, sealed: bytes) -> Envelope | None:
+        """The envelope in these bytes; None when they were damaged on their way."""
         try:
-            envelope = decode(sealed)
+            return decode(sealed)
         except Corrupt:
-            return "corrupt"
+            return None
+
+    def receive(self, envelope: Envelope, now_ms: int, crash: bool = False):
+        """Take an envelope in. None: it waits for row locks; else what it came to. ``crash``: just before the commit."""
         state = self.links[envelope.sender]
         link = self.link(envelope.sender)
         if applying.names(envelope, link) & self.locked():

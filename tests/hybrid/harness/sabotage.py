@@ -87,10 +87,10 @@ def delete_against_clocks_the_peer_cannot_see(patch):
     """A delete loses against a later edit, be it of a local field."""
     original = merge._deleted
 
-    def deleted(thing, op, terms, pending):
+    def deleted(thing, op, terms, pending, decided=False):
         if isinstance(thing, Row) and any(c.stamp > op.stamp for c in thing.cells.values()):
             return merge.Merged(thing)
-        return original(thing, op, terms, pending)
+        return original(thing, op, terms, pending, decided)
 
     patch.setattr(merge, "_deleted", deleted)
 
@@ -126,13 +126,12 @@ def ack_before_commit(patch):
     """The cursor is kept, the data is not."""
 
     class Hasty(Node):
-        def receive(self, sealed, now_ms, crash=False):
+        def receive(self, envelope, now_ms, crash=False):
             if crash:
-                envelope = decode(sealed)
                 state = self.links[envelope.sender]
                 if envelope.lane == DATA and sequence.judge(state.inbound, envelope, self.epoch) == Verdict.APPLY:
                     state.inbound = sequence.advance(state.inbound, envelope)
-            return super().receive(sealed, now_ms, crash)
+            return super().receive(envelope, now_ms, crash)
 
     return Hasty, World
 

@@ -11,7 +11,7 @@ from .egress import with_groups
 from .link import LinkTerms, Site
 from .purge import WHOLE, last_stamp
 from .terms import Authority, Merge, Mode, ModelTerms
-from .wire import ZERO, Cell, Delete, Fields, Key, Marker, Row, Snap, Thing
+from .wire import ZERO, Cell, Delete, Fields, Key, Marker, Row, Snap, Stamp, Thing
 
 
 class Conflict(NamedTuple):
@@ -107,18 +107,27 @@ def merge(
 ) -> Merged:
     """Bring an operation of a peer into a record. ``pending``: fields changed here that the peer has not acknowledged.
 
-    ``recovering``: this site was restored, and takes back its own words from the peer.
+    ``recovering``: this site was restored, and takes back from the peer what it once wrote or passed on.
     """
-    if not may_write(terms, link) and not (recovering and _own_words(op, site)):
-        return _refused(thing, op)
-    if isinstance(op, Delete):
-        return _deleted(thing, op, terms, pending)
+    if not may_write(terms, link):
+        return (
+            _recovered(thing, op, terms, site, link, now_ms, pending)
+            if recovering
+            else _refused(thing, op, site, now_ms)
+        )
+    return _merged(thing, op, terms, site, link, now_ms, pending)
+
+
+def _merged(thing, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: int, pending) -> Merged:
     decided = terms.authority in link.leads_to
-    if decided and isinstance(op, Snap) and isinstance(thing, Marker) and not thing.withheld:
-        thing = None
+    if isinstance(op, Delete):
+        return _deleted(thing, op, terms, pending, decided)
+    if decided and isinstance(op, Snap) and isinstance(thing, Marker):
+        if not thing.withheld and not _said_before(thing.stamp, _newest(op)):
+            thing = None
     if thing is None or isinstance(thing, Marker):
         return _made(thing, op, site)
-    if decided and (isinstance(op, Snap) or op.cl == thing.cl):
+    if decided and (op.cl == thing.cl or (isinstance(op, Snap) and not _former_life(thing, op))):
         return _decided(thing, op, site, link)
     if op.cl < thing.cl:
         return Merged(thing, conflicts=_late(op, last_stamp(thing), "deleted"))
@@ -129,7 +138,7 @@ def merge(
     return _fields(thing, op, terms, site, link, now_ms, pending)
 
 
-def _refused(thing, op) -> Merged:
+def _refused(thing, op, site: Site, now_ms: int) -> Merged:
     if isinstance(op, Delete) and isinstance(thing, Marker) and thing.cl >= op.cl:
         return Merged(thing)
     cells = op.cells if not isinstance(op, Delete) else {"": None}
@@ -140,13 +149,34 @@ def _refused(thing, op) -> Merged:
     )
     if thing is not None:
         return Merged(thing, conflicts=conflicts, again=bool(conflicts))
-    dead = Marker(op.cl + op.cl % 2, label_ver=op.label_ver, stamp=_newest(op))
+    dead = Marker(op.cl + op.cl % 2, label_ver=op.label_ver, stamp=hlc.after(now_ms, [_newest(op)], site.number))
     return Merged(dead, "D", conflicts=conflicts, again=True)
 
 
-def _own_words(op, site: Site) -> bool:
-    stamps = [op.stamp] if isinstance(op, Delete) else [c.stamp for c in op.cells.values()]
-    return all(stamp.site == site.number for stamp in stamps)
+def _recovered(thing, op, terms, site, link, now_ms, pending) -> Merged:
+    """What the peer did not write itself it once had from here; what it wrote is refused as ever."""
+    if isinstance(op, Delete):
+        foreign = op if op.stamp.site == link.peer else None
+    else:
+        theirs = {n: c for n, c in op.cells.items() if c.stamp.site == link.peer}
+        foreign = op._replace(cells=theirs) if theirs or not op.cells else None
+        op = op._replace(cells={n: c for n, c in op.cells.items() if n not in theirs})
+    if foreign is not None and (isinstance(op, Delete) or not op.cells):
+        return _refused(thing, foreign, site, now_ms)
+    merged = _merged(thing, op, terms, site, link, now_ms, pending)
+    if foreign is None:
+        return merged
+    refused = _refused(thing, foreign, site, now_ms).conflicts if thing is not None else ()
+    return merged._replace(conflicts=(*merged.conflicts, *refused), again=True)
+
+
+def _said_before(mine: Stamp, theirs: Stamp) -> bool:
+    """Whether this is an older word of the same speaker: a restored authority tells again what it has forgotten since."""
+    return theirs.site == mine.site and theirs.hlc < mine.hlc
+
+
+def _former_life(row: Row, op: Snap) -> bool:
+    return op.cl < row.cl and _said_before(last_stamp(row), _newest(op))
 
 
 def _newest(op):
@@ -157,12 +187,13 @@ def _late(op, seen, rule) -> tuple[Conflict, ...]:
     return tuple(Conflict(op.key, n, rule, None, c) for n, c in op.cells.items() if c.stamp > seen)
 
 
-def _deleted(thing, op: Delete, terms, pending) -> Merged:
+def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged:
     if terms.mode == Mode.APPEND:
         return Merged(thing, conflicts=(Conflict(op.key, "", "authority", None, None),), again=thing is not None)
     if thing is None:
         return Merged(Marker(op.cl, label_ver=op.label_ver, stamp=op.stamp), "D")
-    if op.cl <= thing.cl:
+    revoked = decided and isinstance(thing, Row) and not _said_before(last_stamp(thing), op.stamp)
+    if op.cl <= thing.cl and not revoked:
         return Merged(thing)
     stamp = max(op.stamp, last_stamp(thing))
     if isinstance(thing, Marker):
@@ -203,15 +234,19 @@ def _next_life(row: Row, op: Snap, terms, site, link, pending) -> Merged:
 
 
 def _decided(row: Row, op: Fields | Snap, site: Site, link: LinkTerms) -> Merged:
-    """The authority has spoken: its word counts, whatever was written elsewhere with later stamps."""
-    changed = frozenset(n for n, c in op.cells.items() if row.cells.get(n) != c)
+    """The authority has spoken: its last word counts, whatever was written elsewhere with later stamps."""
+    changed = frozenset(
+        n
+        for n, c in op.cells.items()
+        if (mine := row.cells.get(n)) != c and (mine is None or not _said_before(mine.stamp, c.stamp))
+    )
     level, ver = (row.level, row.label_ver) if site.owner else _label(row, op, link)
     conflicts = tuple(
         Conflict(op.key, n, "authority", op.cells[n], row.cells[n])
         for n in sorted(changed & row.cells.keys())
         if row.cells[n].stamp > op.cells[n].stamp
     )
-    now = Row({**row.cells, **op.cells}, op.cl, level, ver)
+    now = Row({**row.cells, **{n: op.cells[n] for n in changed}}, op.cl, level, ver)
     return Merged(now, "L" if level != row.level else "U" if changed else "", changed, conflicts)
 
 

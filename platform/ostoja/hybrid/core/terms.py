@@ -77,9 +77,11 @@ class ModelTerms:
 
     def open_at(self, ceiling: int) -> frozenset[str]:
         """The fields that may pass a link with this ceiling."""
-        return self._open.setdefault(
-            ceiling, frozenset(name for name, terms in self.fields.items() if terms.level <= ceiling)
-        )
+        found = self._open.get(ceiling)
+        if found is None:
+            found = frozenset(name for name, terms in self.fields.items() if terms.level <= ceiling)
+            self._open[ceiling] = found
+        return found
 
     @cached_property
     def _open(self) -> dict[int, frozenset[str]]:

@@ -385,8 +385,33 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
             "previous_url": changed_query(request, month=before.strftime("%Y-%m")),
             "next_url": changed_query(request, month=after.strftime("%Y-%m")),
             "today_url": changed_query(request, month=None),
+            "nearest": None if events else _nearest(request, declared.start, listing.rows(), start, end),
         },
     )
+
+
+def _nearest(request: HttpRequest, name: str, rows, start: dt.date, end: dt.date) -> dict | None:
+    """The month with records that is closest to one without: the next one, else the last one. At most two queries."""
+    low, high = _bounds(rows, name, start, end)
+    coming = rows.filter(**{f"{name}__gte": high}).order_by(name)
+    past = rows.filter(**{f"{name}__lt": low}).order_by(f"-{name}")
+    at = coming.values_list(name, flat=True).first() or past.values_list(name, flat=True).first()
+    if at is None:
+        return None
+    day = timezone.localtime(at).date() if isinstance(at, dt.datetime) else at
+    return {
+        "url": changed_query(request, month=day.strftime("%Y-%m")),
+        "month": format_date(day, "LLLL y", locale=display.locale()),
+    }
+
+
+def _bounds(rows, name: str, start: dt.date, end: dt.date) -> tuple[dt.date, dt.date]:
+    """From when, and until before when, records stand on these days: moments in the reader's time zone, or dates."""
+    days = start, end + dt.timedelta(days=1)
+    if kind_of(rows.model._meta.get_field(name)) != "moment":
+        return days
+    zone = timezone.get_current_timezone()
+    return tuple(dt.datetime.combine(day, dt.time.min, zone) for day in days)
 
 
 def _month(text: str, today: dt.date) -> dt.date:
@@ -400,14 +425,9 @@ def _month(text: str, today: dt.date) -> dt.date:
 def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.date, tuple[int, list[dict]]]:
     """For each of these days how many records there are, and the first few. Two queries."""
     declared = entry.surface.calendar
-    timed = kind_of(entry.fields[declared.start]) == "moment"
-    if timed:
-        zone = timezone.get_current_timezone()
-        low = dt.datetime.combine(start, dt.time.min, zone)
-        high = dt.datetime.combine(end + dt.timedelta(days=1), dt.time.min, zone)
-        rows = rows.filter(**{f"{declared.start}__gte": low, f"{declared.start}__lt": high})
-    else:
-        rows = rows.filter(**{f"{declared.start}__range": (start, end)})
+    low, high = _bounds(rows, declared.start, start, end)
+    rows = rows.filter(**{f"{declared.start}__gte": low, f"{declared.start}__lt": high})
+    timed = isinstance(low, dt.datetime)
     lane = column(actor, entry, entry.surface.board.field) if entry.surface.board else None
     by_badge = next(
         (f for f in entry.fields.values() if f.choices and entry.surface.badges and may_see(actor, entry, f.name)), None

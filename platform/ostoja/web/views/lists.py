@@ -18,7 +18,7 @@ from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
-from .. import display, forms, places, plain, says
+from .. import additions, display, forms, places, plain, says
 from ..columns import Column, columns, entry_of, label_of, row_of, title_field, title_of
 from ..inside import inside, is_htmx, must, of_object
 from ..reading import NONE, PAGE, Filter, Listing, search
@@ -100,12 +100,13 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
     listing = Listing(request.actor, entry, request.GET)
     shown = _with_sorting(request, listing, columns(request.actor, entry))
     page = listing.page(shown)
+    kept = additions.kept_elsewhere(request, entry, page.records)
     rows = [
         {
             "id": r.pk,
             "url": (url := places.record_of(entry, r.pk)),
             "title": title_of(r),
-            "cells": row_of(shown, r, url),
+            "cells": row_of(shown, r, url, kept.get(r.pk, {})),
         }
         for r in page.records
     ]
@@ -329,7 +330,7 @@ def subtitle(actor, entry: Entry, record) -> str:
         if value in (None, ""):
             continue
         said.append(str(getattr(record, f"get_{one.name}_display")()) if one.kind == "choice" else str(value))
-    return " · ".join(said)
+    return " · ".join(words for words in said if words != title_of(record))
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

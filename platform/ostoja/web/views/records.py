@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from django.db import models
@@ -19,7 +20,7 @@ from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.kernel.registry import Entry
 
-from .. import display, forms, places, says
+from .. import additions, display, forms, places, says
 from ..columns import (
     Column,
     column,
@@ -126,26 +127,30 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         "tab": {"name": current, "template": context["template"]},
     }
     if not only_tab:
-        view |= _details(actor, entry, record, shown) | {
+        kept = additions.kept_elsewhere(request, entry, [record]).get(record.pk, {})
+        view |= _details(actor, entry, record, shown, kept) | {
             "sides": [_side(actor, p, record, url) for p in related if p.part],
             "right": [_right(actor, p, record) for p in tabs if p is not tab and p.entry.surface.board][:2],
             **_split(verbs(actor, entry, record)),
             "edit_url": places.record_of(entry, pk, "edit")
             if entry.surface.form and explain(actor, record, "change")
             else "",
-            "more": _more(actor, entry, record),
+            "more": _more(request, entry, record),
+            "parts": additions.parts_of(request, entry, record),
         }
     template = "ostoja/records/card_tabs.html" if only_tab else "ostoja/records/card.html"
     return render(request, template, context | {"object": about(actor, entry), "record": view})
 
 
-def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
-    """Name, pills and the values of the fields, arranged as in the form; empty ones are left out."""
+def _details(actor, entry: Entry, record, shown: list[Column], kept: Mapping[str, str]) -> dict:
+    """Name, pills and the values of the fields, arranged as in the form; empty ones are left out, but not those ``kept`` elsewhere."""
     by_name = {c.name: c for c in shown}
     pills, used = [], {title_field(entry), "currency"}
+    told = _told_by_lane(record, shown)
     for one in shown:
         if one.kind == "choice" and str(getattr(record, one.name)) in entry.surface.badges:
-            pills.append(one.html(record))
+            if str(getattr(record, one.name)) not in told:
+                pills.append(one.html(record))
             used.add(one.name)
         elif one.pill and getattr(record, one.field.attname) is not None:
             pills.append(display.pill(title_of(getattr(record, one.name)), tone_of_related(getattr(record, one.name))))
@@ -160,6 +165,9 @@ def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
             if one is None or name in used:
                 continue
             used.add(name)
+            if name in kept:
+                props.append({"icon": ICONS.get(one.kind, ""), "label": one.label, "value": kept[name]})
+                continue
             if one.kind == "bool" and not getattr(record, name):
                 continue
             value = one.html(record) if one.kind != "long" else display.lines(getattr(record, one.name))
@@ -179,6 +187,12 @@ def _details(actor, entry: Entry, record, shown: list[Column]) -> dict:
     }
 
 
+def _told_by_lane(record, shown: list[Column]) -> set[str]:
+    """The states that a lane stands for: a deal in the stage “Won” need not say a second time that it is won."""
+    lanes = [getattr(record, c.name) for c in shown if c.pill and c.kind == "relation"]
+    return {str(getattr(lane, f.attname)) for lane in lanes if lane for f in lane._meta.concrete_fields if f.choices}
+
+
 def _side(actor, panel: Panel, record, url: str) -> dict:
     """Parts of a record in a few lines: contact points, addresses …"""
     shown = columns(actor, panel.entry, panel.names)
@@ -188,6 +202,7 @@ def _side(actor, panel: Panel, record, url: str) -> dict:
     can_change = may(actor, panel.entry, "change")
     for row in rows:
         words = [str(c.html(row)) for c in shown if c is not lead and c.kind in ("text", "choice")]
+        words.append(" – ".join(said for c in shown if c.kind in ("date", "moment") and (said := str(c.html(row)))))
         items.append(
             {
                 "id": row.pk,
@@ -237,13 +252,14 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     add = may(actor, panel.entry, "add") and panel.entry.surface.form and not line
     here = request.path + f"?tab={panel.name}"
     made = []
+    kept = additions.kept_elsewhere(request, panel.entry, rows)
     for row in rows[:TAB_ROWS]:
         url = (
             places.record_of(panel.entry, row.pk)
             if not line
             else places.record_of(registry.of(type(record)), record.pk, "edit")
         )
-        made.append({"url": url, "cells": row_of(shown, row, url)})
+        made.append({"url": url, "cells": row_of(shown, row, url, kept.get(row.pk, {}))})
     filtered = panel.link in panel.entry.surface.filters
     return {
         "rows": made,
@@ -344,9 +360,9 @@ def write(request: HttpRequest, entry: Entry) -> HttpResponse:
     return HttpResponseRedirect(url)
 
 
-def _more(actor, entry: Entry, record) -> list[dict]:
-    made = []
-    if explain(actor, record, "delete"):
+def _more(request: HttpRequest, entry: Entry, record) -> list[dict]:
+    made = [{"label": a.label, "icon": a.icon, "url": a.url} for a in additions.acts_of(request, entry, record)]
+    if explain(request.actor, record, "delete"):
         made.append(
             {
                 "label": _("Delete"),
@@ -537,6 +553,7 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
             "sections": forms.sections(entry, form),
             "line_sets": lines,
             "version": version,
+            "is_new": record is None and post is None,
             "submit": _("Save") if record else _("Create"),
             "cancel_url": places.come_back(request, back),
             "next": places.come_back(request, ""),

@@ -61,7 +61,9 @@ def frame(request: HttpRequest, here: str) -> dict:
         ("/settings/devices", "monitor", _("Signed-in devices")),
         ("/settings/tokens", "key-round", _("API tokens")),
     ]
-    return {"settings_nav": [{"url": u, "icon": i, "label": text, "current": u == here} for u, i, text in items]}
+    return {
+        "settings_nav": [{"url": u, "icon": i, "label": capfirst(text), "current": u == here} for u, i, text in items]
+    }
 
 
 @inside
