@@ -199,7 +199,9 @@ def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged
     if isinstance(thing, Marker):
         return Merged(thing._replace(cl=op.cl, stamp=stamp), "D")
     lost = tuple(
-        Conflict(op.key, n, "deleted", None, c) for n, c in thing.cells.items() if n in pending or WHOLE in pending
+        Conflict(op.key, n, "deleted", None, c)
+        for n, c in thing.cells.items()
+        if n in pending or WHOLE in pending or c.stamp > op.stamp
     )
     return Merged(Marker(op.cl, thing.level, max(thing.label_ver, op.label_ver), stamp), "D", conflicts=lost)
 
