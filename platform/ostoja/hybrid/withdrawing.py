@@ -17,7 +17,7 @@ from ostoja.tenancy.context import current_tenant, schema_context
 from .core.terms import OPEN, Authority, Manifest
 from .install import closed_columns, install
 from .manifest import Policy, compile_manifest
-from .models import Conflict, Link, Site
+from .models import Link, Site
 from .sites import Here, here
 from .tables import Table, tables_of
 
@@ -93,7 +93,7 @@ def withdraw() -> int:
                     "UPDATE journal_change SET old = old - %s::text[] WHERE model = %s AND old IS NOT NULL",
                     [columns, table.label],
                 )
-            Conflict.objects.filter(about=table.label).exclude(field__in=["", *table.open(site.ceiling)]).delete()
+            _empty_conflicts(cursor, table, list(table.open(site.ceiling)) if tables.get(table.label) is table else [])
         if first is not None:
             cursor.execute("SELECT journal_chain_anew(%s)", [first])
     with schema_context(tenant.schema_name), connections["owner"].cursor() as cursor:
@@ -117,6 +117,18 @@ def _on_its_way(site: Here, link: Link, to: Manifest) -> bool:
             if closing and (op != "U" or closing & {table.by_column.get(c, "") for c in columns}):
                 return True
     return False
+
+
+def _empty_conflicts(cursor, table: Table, names: list[str]) -> None:
+    cursor.execute(
+        "DELETE FROM hybrid_conflict WHERE about = %s AND field <> '' AND NOT field = ANY(%s)", [table.label, names]
+    )
+    for side in ("ours", "theirs"):  # of whole records
+        cursor.execute(
+            f"UPDATE hybrid_conflict SET {side} = (SELECT jsonb_object_agg(k, v) FROM jsonb_each({side}) AS e(k, v) WHERE k = ANY(%s)) "
+            f"WHERE about = %s AND field = '' AND jsonb_typeof({side}) = 'object'",
+            [names, table.label],
+        )
 
 
 def _empty_columns(cursor, table: Table, columns: dict[str, str]) -> None:
