@@ -6,3 +6,7 @@ from django.apps import AppConfig
 class HybridConfig(AppConfig):
     name = "ostoja.hybrid"
     label = "hybrid"
+
+    def ready(self):
+        """What hybrid adds to the pages of the web is declared."""
+        from .pages import navigation, records  # noqa: F401

@@ -1,0 +1,20 @@
+"""Where hybrid's own pages stand in the settings: for owners, in a tenant that lives on several sites."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from ostoja.web import additions
+
+from ..models import PolicyRule
+from ..standing import is_hybrid
+from . import policy
+
+
+@additions.in_settings
+def decisions(actor) -> list[additions.Place]:
+    """What leaves, with the proposals that wait."""
+    if not actor.superuser or not is_hybrid():
+        return []
+    waiting = PolicyRule.objects.filter(state=PolicyRule.State.PROPOSED).count()
+    return [additions.Place(policy.HERE, "shield-check", _("What leaves the premises"), waiting)]
