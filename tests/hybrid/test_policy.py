@@ -239,7 +239,7 @@ def test_the_preview_counts_and_shows_exactly_what_would_leave(premises):
     (customers,) = found.leaves
     assert (customers.records, customers.values) == (1, 1)
     assert customers.fields[0]["samples"] == ["They pay late."]
-    assert found.said() == ["These 1 value in 1 record will leave the premises."]
+    assert found.said() == ["This 1 value in 1 record will leave the premises."]
 
 
 def test_the_preview_of_keeping_an_object_here_calls_all_of_it_back(premises):

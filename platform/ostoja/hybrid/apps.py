@@ -8,5 +8,6 @@ class HybridConfig(AppConfig):
     label = "hybrid"
 
     def ready(self):
-        """What hybrid adds to the pages of the web is declared."""
+        """What hybrid adds to the pages of the web and to the API is declared."""
+        from . import words  # noqa: F401
         from .pages import navigation, records  # noqa: F401

@@ -8,13 +8,16 @@ from ostoja.web import additions
 
 from ..models import PolicyRule
 from ..standing import is_hybrid
-from . import policy
+from . import policy, purges
 
 
 @additions.in_settings
 def decisions(actor) -> list[additions.Place]:
-    """What leaves, with the proposals that wait."""
+    """What leaves, with the proposals that wait; and what was called back."""
     if not actor.superuser or not is_hybrid():
         return []
     waiting = PolicyRule.objects.filter(state=PolicyRule.State.PROPOSED).count()
-    return [additions.Place(policy.HERE, "shield-check", _("What leaves the premises"), waiting)]
+    return [
+        additions.Place(policy.HERE, "shield-check", _("What leaves the premises"), waiting),
+        additions.Place(purges.HERE, "eraser", _("Called back")),
+    ]

@@ -115,7 +115,7 @@ def mark(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     return _page(request, entry, record, {
         "heading": _("Mark as sensitive: {thing}").format(thing=title_of(record)),
         "words": _("It stays on the premises, with all its parts, and is called back from the cloud."),
-        "preview": previewing.Preview(returns=previewing.of_record(record)),
+        "preview": previewing.Preview(returns=_passing(request, record)),
         "submit": _("Mark as sensitive"), "icon_name": "lock", "variant": "primary",
     })  # fmt: skip
 
@@ -136,9 +136,13 @@ def open_again(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     return _page(request, entry, record, {
         "heading": _("Open again: {thing}").format(thing=title_of(record)),
         "words": _("It leaves the premises as it is now, with its parts; nothing older goes along."),
-        "preview": previewing.Preview(leaves=previewing.of_record(record)),
+        "preview": previewing.Preview(leaves=_passing(request, record)),
         "submit": _("Open it: let this leave"), "icon_name": "lock-open", "variant": "danger",
     })  # fmt: skip
+
+
+def _passing(request: HttpRequest, record) -> list[previewing.Passing]:
+    return previewing.narrowed(request.actor, previewing.of_record(record))
 
 
 def _page(request: HttpRequest, entry: Entry, record, context: dict) -> HttpResponse:
