@@ -10,4 +10,5 @@ class HybridConfig(AppConfig):
     def ready(self):
         """What hybrid adds to the pages of the web and to the API is declared."""
         from . import words  # noqa: F401
+        from . import reaching  # noqa: F401
         from .pages import navigation, records  # noqa: F401

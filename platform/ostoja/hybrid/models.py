@@ -40,8 +40,9 @@ class Site(Record):
     ceiling = models.PositiveSmallIntegerField(_("highest level it may hold"), default=0)
     here = models.BooleanField(_("this installation"), default=False)
     epoch = models.BigIntegerField(_("incarnation"), default=0)
+    browser_url = models.CharField(_("address for browsers"), max_length=300, blank=True, default="")
 
-    data = Data(internal=["number", "name", "kind", "ceiling", "here", "epoch"])
+    data = Data(internal=["number", "name", "kind", "ceiling", "here", "epoch", "browser_url"])
     sync = Sync.LOCAL
 
     class Meta:

@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "ostoja.tenancy.middleware.TenantMiddleware",
     "ostoja.web.middleware.ReplyHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
+    "ostoja.web.middleware.FramesMiddleware",
     "ostoja.access.middleware.ActorMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
