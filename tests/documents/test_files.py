@@ -2,6 +2,7 @@
 
 import io
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -122,3 +123,9 @@ def test_bytes_stay_what_they_are_on_every_path(acme, actor, column):
     with pytest.raises(IntegrityError, match="refused"), changing(actor, "attack"):
         PartyFile.objects.filter(pk=kept.pk).update(**{column: 7})
     assert gate.perform(actor, kept, "change", {"name": "better.pdf"}).name == "better.pdf"
+
+
+def test_only_the_installations_own_user_reads_the_files(acme, actor):
+    kept = Path(default_storage.path(put(actor, acme).key))
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in (kept.parent, kept.parent.parent))

@@ -7,11 +7,17 @@ import os
 import random
 import signal
 import threading
+import time
+from datetime import timedelta
+
+from django.utils.timezone import now as timezone_now
 
 log = logging.getLogger(__name__)
 LOOK = 0.05  # seconds between two looks for changes of ours
 LINKS = 5.0  # seconds between two looks for new links
 LONGEST_PAUSE = 300.0
+EQUAL = timedelta(hours=12)  # how long a comparison that found both sites equal is good for
+DIFFERING = 3600.0  # seconds to the next comparison when they differ
 
 
 class Lane(threading.Thread):
@@ -20,6 +26,7 @@ class Lane(threading.Thread):
     def __init__(self, tenant, link_id, lane: str, stopping: threading.Event):
         super().__init__(name=f"{lane} {link_id}", daemon=True)
         self.tenant, self.link_id, self.lane, self.stopping = tenant, link_id, lane, stopping
+        self.compares = 0.0
 
     def run(self) -> None:
         """Exchange until told to stop or the link is closed."""
@@ -45,34 +52,53 @@ class Lane(threading.Thread):
         from .models import Link
 
         with tenant_context(self.tenant):
-            link = (
-                Link.objects.select_related("site", "progress").filter(pk=self.link_id, state=Link.State.OPEN).first()
-            )
-            if link is None:
+            link = Link.objects.select_related("site", "progress").filter(pk=self.link_id).first()
+            if link is None or link.state != Link.State.OPEN:
+                if self.lane == "push" and link is not None and link.state == Link.State.REVOKED:
+                    self._goodbye(Caller(link, self.lane))
                 return False
             caller = Caller(link, self.lane)
             while not self.stopping.is_set():
                 if self.lane == "pull":
                     caller.pull()
                 elif not caller.push():
+                    self._compare(caller)
                     self.stopping.wait(LOOK)
         return True
+
+    def _compare(self, caller) -> None:
+        """When nothing is to be said: compare both sites, twice a day, and an hour after they were found to differ."""
+        from .joining import compare_link
+
+        progress = caller.exchange.progress
+        if not progress.loaded or time.monotonic() < self.compares:
+            return
+        self.compares = time.monotonic() + DIFFERING
+        if progress.equal_at is None or timezone_now() - progress.equal_at > EQUAL:
+            compare_link(caller)
+
+    def _goodbye(self, caller) -> None:
+        """This site has revoked the link: the other one is told, if it answers; nothing else is sent."""
+        from ostoja.kernel.errors import OstojaError
+
+        try:
+            caller.goodbye()
+        except OstojaError as error:
+            log.warning("%s: not told that the link is revoked: %s", self.name, error.message)
 
     def _tell(self, error: Exception) -> None:
         from ostoja.kernel.errors import OstojaError
         from ostoja.tenancy.context import tenant_context
 
-        from .models import Progress
+        from .using import trouble
 
         if isinstance(error, OstojaError):
             log.warning("%s: %s", self.name, error.message)
-            words = error.message
         else:
             log.exception("%s failed", self.name)
-            words = "Something unforeseen happened; the log of the agent says more."
         try:
             with tenant_context(self.tenant):
-                Progress.objects.filter(link_id=self.link_id).update(problem=words[:300])
+                trouble(self.link_id, error)
         except Exception:
             log.warning("%s: the database is away.", self.name)
 

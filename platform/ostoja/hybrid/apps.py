@@ -6,3 +6,9 @@ from django.apps import AppConfig
 class HybridConfig(AppConfig):
     name = "ostoja.hybrid"
     label = "hybrid"
+
+    def ready(self):
+        """What hybrid adds to the pages of the web and to the API is declared."""
+        from . import words  # noqa: F401
+        from . import reaching  # noqa: F401
+        from .pages import navigation, records  # noqa: F401

@@ -1,4 +1,4 @@
-"""The lower site's mouth: enrols at the upper site, and pushes and pulls over HTTPS that it opens itself."""
+"""The lower site's mouth: enrols at the upper site, pushes and pulls over HTTPS that it opens itself, and takes new keys."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from django.db.models import F
 
 from ostoja.kernel.errors import OstojaError
 
-from . import keys
+from . import keys, rotating, using
 from .exchange import Exchange, Message
-from .models import Link, Progress
+from .models import Link, LinkUse, Progress
+from .recognising import Claim
 
 CONNECT, READ = 10, 40  # seconds
+KEYS = 2.0  # seconds between two looks whether new keys are due
 
 
 class Unreachable(OstojaError):
@@ -49,6 +51,11 @@ class Line:
         """POST and answer. Raises Unreachable."""
         try:
             response = self.pool.request("POST", path, body=body, headers={"Host": self.host, **headers})
+        except urllib3.exceptions.SSLError as error:
+            raise Unreachable(
+                f"The certificate of {self.url} is not valid ({error}): renew it there, or trust its issuer here.",
+                code="certificate",
+            ) from error
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(
                 f"{self.url} does not answer ({type(error).__name__}): see that the other site runs."
@@ -87,6 +94,8 @@ class Caller:
         self.lane = lane
         self.line = Line(link.url)
         self.exchange = Exchange(link)
+        self.size = 0
+        self.looked = -KEYS
 
     def call(self, message: Message) -> Message:
         """Send a message and check that the answer is the other site's. Raises Unreachable."""
@@ -98,25 +107,67 @@ class Caller:
         """Ask a question of the comparison. Raises Unreachable."""
         return orjson.loads(self._post("verify", orjson.dumps(question)))
 
+    def rotate(self) -> None:
+        """Propose a new key and take the other site's; both count from the next request. Raises Unreachable."""
+        proposed = orjson.dumps({"key": rotating.propose(self.link)})
+        rotating.agree(self.link, str(orjson.loads(self._post("keys", proposed))["key"]))
+
+    def goodbye(self) -> None:
+        """Tell the other site that this one has revoked the link. Raises Unreachable."""
+        self._send("close", b"", rotating.use_of(self.link), new=False)
+
     def _post(self, what: str, body: bytes) -> bytes:
+        use = rotating.use_of(self.link)
+        self.link.refresh_from_db(fields=["state", "private_key", "peer_key", "reason"])
+        if self.link.state != Link.State.OPEN:
+            raise Unreachable("This link is not open any more: nothing is sent.", code=self.link.state)
+        new = bool(use.next_private_key and use.next_peer_key)
+        try:
+            answer = self._send(what, body, use, new=new)
+        except Unreachable as error:
+            if not new or error.code != "link_closed":
+                raise
+            rotating.forget(self.link)
+            answer = self._send(what, body, use, new=False)
+        if using.note(self.link, into=len(answer), out=len(body)) != Link.State.OPEN:
+            raise Unreachable("This link is not open any more: nothing is taken.", code="revoked")
+        return answer
+
+    def _send(self, what: str, body: bytes, use: LinkUse, *, new: bool) -> bytes:
+        """One signed request and its checked answer, with the present keys or the new ones."""
         column = "pushes" if self.lane == "push" else "pulls"
         Progress.objects.filter(link=self.link).update(
             **{column: F(column) + 1, "bytes_out": F("bytes_out") + len(body)}
         )
         counter = Progress.objects.values_list(column, flat=True).get(link=self.link)
-        path, moment = f"/sync/v1/{self.link.pk}/{what}", int(time.time())
-        signature = keys.sign(self.link.private_key, "POST", path, moment, self.lane, counter, keys.digest(body))
-        response = self.line.post(path, body, {
-            "Content-Type": "application/octet-stream", "X-Ostoja-Time": str(moment), "X-Ostoja-Lane": self.lane,
-            "X-Ostoja-Counter": str(counter), "X-Ostoja-Signature": signature,
-        })  # fmt: skip
-        said = response.headers.get("X-Ostoja-Signature", "")
-        if not keys.is_signed(self.link.peer_key, said, "answer", signature, keys.digest(response.data)):
-            raise Unreachable("The answer is not signed by the other site: somebody is in between.", code="not_signed")
+        path = f"/sync/v1/{self.link.pk}/{what}"
+        generation, epoch = use.generation + new, self.exchange.here.epoch
+        claim = Claim(path, int(time.time()), self.lane, counter, generation, epoch, keys.digest(body))
+        headers = claim.headers(use.next_private_key if new else self.link.private_key)
+        response = self.line.post(path, body, {"Content-Type": "application/octet-stream", **headers})
+        self._checked(response, headers["X-Ostoja-Signature"], use, new)
         return response.data
 
+    def _checked(self, response, signature: str, use: LinkUse, new: bool) -> None:
+        """The answer is the other site's; what it wishes is noted, and new keys that were used take the place of the old."""
+        wish, said = response.headers.get("X-Ostoja-Wish", ""), response.headers.get("X-Ostoja-Signature", "")
+        public = use.next_peer_key if new else self.link.peer_key
+        if not keys.is_signed(public, said, "answer", signature, wish, keys.digest(response.data)):
+            raise Unreachable("The answer is not signed by the other site: somebody is in between.", code="not_signed")
+        if new:
+            rotating.promote(self.link, use)
+        elif wish == rotating.WISH and not use.wanted:
+            LinkUse.objects.filter(pk=use.pk, generation=use.generation).update(wanted=True)
+
     def push(self) -> bool:
-        """Say what is new here, if anything is; answers whether there was."""
+        """Say what is new here, if anything is, and take new keys when they are due; answers whether there was anything."""
+        if time.monotonic() - self.looked > KEYS:
+            self.looked = time.monotonic()
+            use = rotating.use_of(self.link)
+            if rotating.is_due(use) and not use.next_peer_key:
+                self.rotate()
+                self.exchange.progress.refresh_from_db()
+                self.call(self.exchange.outgoing(silent=True))
         self.exchange.progress.refresh_from_db()
         if not self.exchange.waiting():
             return False

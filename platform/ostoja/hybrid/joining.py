@@ -49,14 +49,20 @@ def compare_sites(tenant: Tenant, *, repair: bool = False) -> list[dict]:
         if not links:
             raise Refused("This site dials no other: compare from the premises.")
         for link in links:
-            caller = dialling.Caller(link, "push")
-            here = verifying.compare(caller.exchange, caller.ask)
+            here = compare_link(dialling.Caller(link, "push"))
             found += [{"tenant": tenant.slug, **one} for one in here]
-            if not here:
-                equal = verifying.root(verifying.roots(caller.exchange))
-                Progress.objects.filter(link=link).update(equal_at=timezone.now(), equal_root=equal)
-            elif repair:
+            if here and repair:
                 _repair(link, here)
+    return found
+
+
+def compare_link(caller: dialling.Caller) -> list[dict]:
+    """What differs between this site and the one that the caller dials; that nothing does is noted at both."""
+    found = verifying.compare(caller.exchange, caller.ask)
+    if not found:
+        equal = verifying.root(verifying.roots(caller.exchange))
+        Progress.objects.filter(link=caller.link).update(equal_at=timezone.now(), equal_root=equal)
+        caller.ask({"of": "equal", "root": equal})
     return found
 
 

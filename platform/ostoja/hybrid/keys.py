@@ -37,6 +37,20 @@ def is_signed(public: str, signature: str, *parts: object) -> bool:
     return True
 
 
+def public_of(private: str) -> str:
+    """The public key of a private one."""
+    return _text(Ed25519PrivateKey.from_private_bytes(base64.b64decode(private)).public_key().public_bytes_raw())
+
+
+def is_key(public: str) -> bool:
+    """Whether this is a public key at all."""
+    try:
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(public, validate=True))
+    except ValueError:
+        return False
+    return True
+
+
 def fingerprint(one: str, other: str) -> str:
     """Six words of two public keys: the same on both sites, or somebody is in between."""
     mark = hashlib.sha256("|".join(sorted((one, other))).encode()).digest()

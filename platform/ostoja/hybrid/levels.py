@@ -94,9 +94,12 @@ def tables_under(policy: Policy) -> Tables:
     return _tables(*key_of(policy))
 
 
-def objects(policy: Policy, only: str = "") -> list[Object]:
-    """Every business object under a policy, by name; only one of them when its label is given."""
-    tables = tables_under(policy)
+def objects(policy: Policy, only: str = "", tables: Tables | None = None) -> list[Object]:
+    """Every business object under a policy, by name; only one of them when its label is given.
+
+    ``tables``: what really travels, where another site decides as well.
+    """
+    tables = tables or tables_under(policy)
     found = [m for m in registry.records() if registry.get(m._meta.label_lower) or m.sync in AUTHORITY]
     made = [_object(m, policy, tables) for m in found if only in ("", m._meta.label_lower)]
     return sorted(made, key=lambda o: (not o.travels, o.name.lower()))
@@ -112,6 +115,8 @@ def _object(model: type[Record], policy: Policy, tables: Tables) -> Object:
         stays = _("Each site keeps its own.")
     elif closed:
         stays = _("The policy keeps the whole object on the premises.")
+    elif table is None:
+        stays = _("The premises keep the whole object.")
     elif not table.holdable(OPEN):
         stays = _("A record can't be without fields that stay here, so all of it stays: {fields}.").format(
             fields=", ".join(f.label.lower() for f in fields if f.level > OPEN and f.level < NEVER) or "–"
@@ -134,7 +139,8 @@ def _level(model: type[Record], field: models.Field, policy: Policy, tables: Tab
     if label in policy.closed:
         return made(LOCAL, _("Rule for the whole object"), bound=True)
     own, why = _own(path, declared, policy)
-    level = tables.get(label).levels.get(name, NEVER)
+    table = tables.get(label)
+    level = table.levels.get(name, LOCAL) if table is not None else LOCAL
     if level == own:
         return made(level, why)
     refers = field.related_model if field.is_relation else None
@@ -142,6 +148,8 @@ def _level(model: type[Record], field: models.Field, policy: Policy, tables: Tab
         things = str(refers._meta.verbose_name_plural)
         return made(level, _("It names {things}, which stay on the premises.").format(things=things), bound=True)
     others = next((g for g in getattr(model, "sync_together", ()) if name in g), ())
+    if not others or table is None:
+        return made(level, _("The premises decided so."), bound=True)
     names = ", ".join(str(model._meta.get_field(n).verbose_name) for n in others if n != name)
     return made(level, _("It moves together with: {fields}.").format(fields=names), bound=True)
 

@@ -44,6 +44,7 @@ class Site(Record):
     ceiling = models.PositiveSmallIntegerField(_("highest level it may hold"), default=0)
     here = models.BooleanField(_("this installation"), default=False)
     epoch = models.BigIntegerField(_("incarnation"), default=0)
+    browser_url = models.CharField(_("address for browsers"), max_length=300, blank=True, default="")
     restored = models.BooleanField(_("restored, and not yet told everything"), default=False)
     retired = models.BooleanField(_("an older copy"), default=False)
     label_floor = models.BigIntegerField(default=0)
@@ -54,8 +55,8 @@ class Site(Record):
 
     data = Data(
         internal=[
-            "number", "name", "kind", "ceiling", "here", "epoch", "restored", "retired", "label_floor", "collected_to", "founded", "withdrawn",
-            "adopted",
+            "number", "name", "kind", "ceiling", "here", "epoch", "browser_url", "restored", "retired", "label_floor",
+            "collected_to", "founded", "withdrawn", "adopted",
         ]
     )  # fmt: skip
     sync = Sync.LOCAL

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import connection, models
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from ostoja.access.policy import may, visible_fields
 from ostoja.documents.models import Attachment
 from ostoja.kernel import registry
+from ostoja.kernel.actors import Actor
 from ostoja.kernel.record import Record
 
 from . import labels
@@ -63,17 +65,18 @@ class Preview:
 
 
 def _total(passing: list[Passing]) -> str:
+    """“These 14 values in 3 records, among them 2 files,”; nothing when there are none."""
     values, records = sum(p.values for p in passing), sum(p.records for p in passing)
     files = [p for p in passing if p.file and p.whole]
     if not values:
         return ""
-    these = ngettext("{n} value", "{n} values", values).format(n=values)
+    these = ngettext("This {n} value", "These {n} values", values).format(n=values)
     within = ngettext("{n} record", "{n} records", records).format(n=records)
     if not files:
-        return _("These {values} in {records}").format(values=these, records=within)
+        return _("{values} in {records}").format(values=these, records=within)
     number = sum(p.records for p in files)
     also = ngettext("{n} file", "{n} files", number).format(n=number)
-    return _("These {values} in {records}, among them {files},").format(values=these, records=within, files=also)
+    return _("{values} in {records}, among them {files},").format(values=these, records=within, files=also)
 
 
 def of_decision(about: str, name: str, level: int) -> Preview:
@@ -170,6 +173,17 @@ def of_record(record: Record) -> list[Passing]:
     return out
 
 
+def narrowed(actor: Actor, passing: Iterable[Passing]) -> list[Passing]:
+    """What passes, without the values that this actor may not see; they are counted all the same."""
+    out = []
+    for one in passing:
+        entry = registry.get(one.label)
+        seen = set(visible_fields(actor, entry)) if entry is not None and may(actor, entry, "view") else set()
+        fields = [f if f["name"] in seen else {**f, "samples": []} for f in one.fields]
+        out.append(replace(one, fields=fields))
+    return out
+
+
 def _label(model: type[models.Model], name: str) -> str:
     return str(capfirst(model._meta.get_field(name).verbose_name))
 
@@ -203,6 +217,3 @@ def as_data(passing: Iterable[Passing]) -> list[dict]:
         }
         for p in passing
     ]  # fmt: skip
-
-
-__all__ = ["Passing", "Preview", "as_data", "between", "drawn", "of_decision", "of_record", "of_withdrawal"]

@@ -60,6 +60,7 @@ class ParkedSurface(Kept):
 
 @surface(PurgeCase)
 class PurgeSurface(Kept):
+    group = ""  # it has a page of its own in the settings
     slug = "purges"
     icon = "eraser"
     order = 84
@@ -69,6 +70,7 @@ class PurgeSurface(Kept):
 
 @surface(Label)
 class LabelSurface(Kept):
+    group = ""  # a record's card shows its label
     slug = "labels"
     icon = "lock"
     order = 85

@@ -6,27 +6,31 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from functools import wraps
 
 import orjson
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
+from ostoja.gate import perform
 from ostoja.journal.context import changing
 from ostoja.kernel.errors import NotAllowed, OstojaError
 
-from . import enrolment, keys, verifying, withdrawing
+from . import enrolment, keys, rotating, using, verifying, withdrawing
 from .exchange import Exchange, Message
-from .models import Link
+from .models import Link, Progress
+from .recognising import Claim, recognised
 from .sites import actor_of
 
 log = logging.getLogger(__name__)
 LONGEST_WAIT = 25.0  # seconds that a pull is held when there is nothing to say
 LOOK = 0.05
-SKEW = 600  # seconds that the clocks of two sites may differ before a request is refused
 WAITERS = threading.BoundedSemaphore(2)  # of this process: a held request keeps a thread of the web server
 MOST_WORDS = 1_000_000
+TOLD = ("clock_suspect", "cloned")  # what is noted of requests that were signed, but refused
 
 
 @csrf_exempt
@@ -53,75 +57,85 @@ def enrol(request: HttpRequest) -> HttpResponse:
         return _problem(error.status, error.code, error.message)
 
 
-@csrf_exempt
-def exchange(request: HttpRequest, link: uuid.UUID) -> HttpResponse:
+def _of_link(view: Callable[[HttpRequest, Link], bytes]) -> Callable[..., HttpResponse]:
+    """A view for the other site of a link: it signed the request, and gets a signed answer; what is wrong is noted."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest, link: uuid.UUID) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        found = None
+        try:
+            found = _recognised(request, link)
+            body = view(request, found)
+            using.note(found, into=len(request.body), out=len(body))
+            return _signed(request, found, body)
+        except OstojaError as error:
+            log.warning("Link %s: %s", link, error.code)
+            if found is not None or error.code in TOLD:
+                using.trouble(link, error)
+            return _problem(error.status, error.code, error.message)
+        except (ValueError, KeyError, TypeError):
+            if found is None:
+                raise
+            return _problem(400, "bad_message", _("This is no question that a site asks."))
+
+    return answer
+
+
+@_of_link
+def exchange(request: HttpRequest, link: Link) -> bytes:
     """One exchange over a link: take what the lower site says; answer with what this one has to say.
 
     A ``push`` is answered at once with an acknowledgement; a ``pull`` is held until there is something to say.
     """
-    if request.method != "POST":
-        return HttpResponse(status=405, headers={"Allow": "POST"})
-    try:
-        found = _recognised(request, link)
-        line = Exchange(found)
-        message = Message.unpack(request.body)
-        line.incoming(message, len(request.body))
-        answer = _answer(request, line, message)
-        with changing(actor_of(found), "sync"):
-            line.said(answer)
-    except OstojaError as error:
-        log.warning("Link %s: %s", link, error.code)
-        return _problem(error.status, error.code, error.message)
-    return _signed(request, found, answer.pack())
+    line = Exchange(link)
+    message = Message.unpack(request.body)
+    line.incoming(message, len(request.body))
+    answer = _answer(request, line, message)
+    if not Link.objects.filter(pk=link.pk, state=Link.State.OPEN).exists():
+        raise NotAllowed(_("This link was revoked at the other site: it stays closed."), code="revoked")
+    with changing(actor_of(link), "sync"):
+        line.said(answer)
+    return answer.pack()
 
 
-@csrf_exempt
-def verify(request: HttpRequest, link: uuid.UUID) -> HttpResponse:
+@_of_link
+def verify(request: HttpRequest, link: Link) -> bytes:
     """The lower site compares: hashes of what both should hold, from the root down to single records."""
-    if request.method != "POST":
-        return HttpResponse(status=405, headers={"Allow": "POST"})
-    try:
-        found = _recognised(request, link)
-        return _signed(request, found, orjson.dumps(verifying.answer(Exchange(found), orjson.loads(request.body))))
-    except OstojaError as error:
-        return _problem(error.status, error.code, error.message)
-    except (ValueError, KeyError, TypeError):
-        return _problem(400, "bad_message", _("This is no question that a site asks."))
+    line, question = Exchange(link), orjson.loads(request.body)
+    if question.get("of") != "equal":
+        return orjson.dumps(verifying.answer(line, question))
+    root = verifying.root(verifying.roots(line))
+    if root == question["root"]:
+        Progress.objects.filter(link=link).update(equal_at=timezone.now(), equal_root=root)
+    return orjson.dumps({"equal": root == question["root"]})
+
+
+@_of_link
+def new_keys(request: HttpRequest, link: Link) -> bytes:
+    """The lower site proposes a new key and gets ours."""
+    return orjson.dumps({"key": rotating.take(link, str(orjson.loads(request.body)["key"]))})
+
+
+@_of_link
+def close(request: HttpRequest, link: Link) -> bytes:
+    """The lower site has revoked the link: it is closed here as well."""
+    perform(actor_of(link), link, "revoke")
+    return b""
 
 
 def _signed(request: HttpRequest, found: Link, body: bytes) -> HttpResponse:
-    signature = keys.sign(found.private_key, "answer", request.headers["X-Ostoja-Signature"], keys.digest(body))
-    headers = {"X-Ostoja-Signature": signature, "Cache-Control": "no-store"}
+    wish = rotating.WISH if found.use.wanted else ""
+    signature = keys.sign(found.private_key, "answer", request.headers["X-Ostoja-Signature"], wish, keys.digest(body))
+    headers = {"X-Ostoja-Signature": signature, "X-Ostoja-Wish": wish, "Cache-Control": "no-store"}
     return HttpResponse(body, content_type="application/octet-stream", headers=headers)
 
 
 def _recognised(request: HttpRequest, key: uuid.UUID) -> Link:
-    """The link whose other end signed this request just now, for the first time. Raises NotAllowed."""
-    link = Link.objects.filter(pk=key, state=Link.State.OPEN, dials=False).select_related("site", "progress").first()
-    said = request.headers
-    try:
-        moment, counter, lane = int(said["X-Ostoja-Time"]), int(said["X-Ostoja-Counter"]), said["X-Ostoja-Lane"]
-        signature = said["X-Ostoja-Signature"]
-    except (KeyError, ValueError):
-        raise NotAllowed(_("The request is not signed."), code="not_signed") from None
-    parts = ("POST", request.path, moment, lane, counter, keys.digest(request.body))
-    if link is None or lane not in ("push", "pull") or not keys.is_signed(link.peer_key, signature, *parts):
-        raise NotAllowed(_("This link is not open, or the key is not its own."), code="link_closed")
-    if abs(time.time() - moment) > SKEW:
-        raise NotAllowed(
-            _("The clocks of the two sites differ by more than ten minutes: set both by NTP."), code="clock_suspect"
-        )
-    column = "pushes" if lane == "push" else "pulls"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE hybrid_progress SET {column} = %s WHERE link_id = %s AND {column} < %s",
-            [counter, str(key), counter],
-        )
-        if not cursor.rowcount:
-            raise NotAllowed(
-                _("This request was made before: it was played again, or the site was cloned."), code="replayed"
-            )
-    return link
+    """The link whose other end made this request. Raises NotAllowed."""
+    return recognised(key, *Claim.of(request.path, request.headers, request.body))
 
 
 def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:

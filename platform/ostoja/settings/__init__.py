@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "ostoja.tenancy.middleware.TenantMiddleware",
     "ostoja.web.middleware.ReplyHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
+    "ostoja.web.middleware.FramesMiddleware",
     "ostoja.access.middleware.ActorMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -75,7 +76,11 @@ WHITENOISE_MAX_AGE = 7 * 24 * 60 * 60  # seconds; the addresses change with the 
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(DECLARATION.files_root)},
+        "OPTIONS": {
+            "location": str(DECLARATION.files_root),
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }

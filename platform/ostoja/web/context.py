@@ -10,7 +10,7 @@ from ostoja.access.policy import may
 from ostoja.jobs.models import Job
 from ostoja.kernel import registry
 
-from . import additions, places, says
+from . import additions, held, places, says
 from .columns import label_of
 
 GROUPS = ("", "crm", "erp", "insight")
@@ -43,6 +43,7 @@ def frame(request: HttpRequest) -> dict:
         "groups": [*groups(actor), *added(request)],
         "person": {"id": actor.user_id, "name": actor.user.name, "email": actor.user.email},
         "palette_url": "/palette",
+        "held": held.place(request, (), "search", kind="search"),
         "settings_url": "/settings" if sees_settings else "/settings/profile",
         "invite_url": "/settings/people" if may(actor, registry.get("access.invitation"), "add") else "",
         "import_url": "/imports" if may(actor, registry.get("exchange.importrun"), "view") else "",

@@ -61,8 +61,24 @@ class ReplyHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         for name, value in self.headers.items():
-            response.headers.setdefault(name, value)
+            if name != "X-Frame-Options" or not getattr(
+                response, "framed_by", ""
+            ):  # it can't name who may; the CSP does
+                response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", "private, no-store")
         if getattr(request, "said", False) and says.COOKIE not in response.cookies:
             response.delete_cookie(says.COOKIE, samesite="Lax")
+        return response
+
+
+class FramesMiddleware:
+    """A page that shows what another site keeps (``request.frames_from``) may frame that one origin; all others frame nothing."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if origin := getattr(request, "frames_from", ""):
+            response._csp_update = {"frame-src": [origin]}
         return response

@@ -17,6 +17,8 @@ handler500 = errors.fault
 urlpatterns = [
     path("api/v1/", include("ostoja.api.urls")),
     path("sync/v1/", include("ostoja.hybrid.urls")),
+    path("", include("ostoja.hybrid.pages.urls")),
+    path("frame/", include("ostoja.hybrid.frame_urls")),
     path("", account.home),
     path("start", start.start),
     path("start/samples", start.sample_data),

@@ -52,7 +52,7 @@ function styles() {
 }
 
 const scripts = {
-  entryPoints: ["app", "board", "theme"].map((name) => join(here, "src", `${name}.js`)),
+  entryPoints: ["app", "board", "frame", "theme"].map((name) => join(here, "src", `${name}.js`)),
   outdir: out,
   bundle: true,
   minify: true,
@@ -88,8 +88,8 @@ if (watch) {
   await build(scripts);
   styles();
   version();
-  ["app.css", "app.js", "board.js", "theme.js", "icons.svg", "favicon.svg"].forEach(compress);
-  for (const name of ["app.css", "app.js", "board.js", "theme.js", "icons.svg", "inter-latin.woff2", "inter-polish.woff2"]) {
+  ["app.css", "app.js", "board.js", "frame.js", "theme.js", "icons.svg", "favicon.svg"].forEach(compress);
+  for (const name of ["app.css", "app.js", "board.js", "frame.js", "theme.js", "icons.svg", "inter-latin.woff2", "inter-polish.woff2"]) {
     const bytes = readFileSync(join(out, name));
     const sent = name.endsWith("woff2") ? bytes.length : gzipSync(bytes, { level: 9 }).length;
     console.log(`${name.padEnd(20)} ${(bytes.length / 1024).toFixed(1).padStart(7)} KB  ${(sent / 1024).toFixed(1).padStart(6)} KB sent`);

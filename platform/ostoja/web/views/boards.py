@@ -27,7 +27,7 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
-from .. import display, forms, places, plain
+from .. import display, forms, held, places, plain
 from ..columns import (
     column,
     currency_of,
@@ -345,6 +345,13 @@ def calendar(request: HttpRequest, entry: Entry) -> HttpResponse:
     if declared is None or not may_see(request.actor, entry, declared.start):
         raise NotFound(_("There is no calendar here."))
     request.place = places.list_of(entry)
+    if held.wholly(entry):
+        context = {
+            "object": about(request.actor, entry, "calendar"),
+            "held": held.of_object(request, entry),
+            "modes": True,
+        }
+        return render(request, "ostoja/records/held.html", context)
     today = timezone.localdate()
     first = _month(request.GET.get("month", ""), today)
     start = first - dt.timedelta(days=first.weekday())

@@ -18,7 +18,7 @@ from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
-from .. import additions, display, forms, places, plain, says
+from .. import additions, display, forms, held, places, plain, says
 from ..columns import Column, columns, entry_of, label_of, row_of, title_field, title_of
 from ..inside import inside, is_htmx, must, of_object
 from ..reading import NONE, PAGE, Filter, Listing, search
@@ -97,8 +97,13 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
     moved, strange = plain.elsewhere(request, entry)
     if moved:
         return HttpResponseRedirect(moved)
+    if held.wholly(entry):
+        context = {"object": about(request.actor, entry), "held": held.of_object(request, entry), "modes": True}
+        return render(request, "ostoja/records/held.html", context)
     listing = Listing(request.actor, entry, request.GET)
-    shown = _with_sorting(request, listing, columns(request.actor, entry))
+    gone = held.fields(entry)
+    names = [n for n in entry.surface.list if n not in gone]
+    shown = _with_sorting(request, listing, columns(request.actor, entry, names))
     page = listing.page(shown)
     kept = additions.kept_elsewhere(request, entry, page.records)
     rows = [
@@ -115,6 +120,7 @@ def show(request: HttpRequest, entry: Entry) -> HttpResponse:
         "object": about(request.actor, entry),
         "columns": shown,
         "rows": rows,
+        "held": held.of_list(request, entry, [r.pk for r in page.records]),
         "q": listing.q,
         "narrowed": listing.narrowed or bool(request.GET.get("after")),
         "has_filters": bool(listing.filters),

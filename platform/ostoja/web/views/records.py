@@ -20,7 +20,7 @@ from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.kernel.registry import Entry
 
-from .. import additions, display, forms, places, says
+from .. import additions, display, forms, held, places, says
 from ..columns import (
     Column,
     column,
@@ -103,8 +103,12 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     """Everything about one record on one page."""
     request.place = places.list_of(entry)
     actor = request.actor
-    shown = columns(actor, entry, [n for n in visible_fields(actor, entry) if n not in SYSTEM_FIELDS])
-    record = find(actor, entry.model, pk, related=joined(shown))
+    gone = held.fields(entry)
+    shown = columns(actor, entry, [n for n in visible_fields(actor, entry) if n not in SYSTEM_FIELDS and n not in gone])
+    try:
+        record = find(actor, entry.model, pk, related=joined(shown))
+    except NotFound:
+        return _elsewhere(request, entry, pk)
     related = panels(actor, entry)
     tabs = [p for p in related if not p.part]
     names = [p.name for p in tabs] + ["history"]
@@ -129,8 +133,15 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     if not only_tab:
         kept = additions.kept_elsewhere(request, entry, [record]).get(record.pk, {})
         view |= _details(actor, entry, record, shown, kept) | {
-            "sides": [_side(actor, p, record, url) for p in related if p.part],
-            "right": [_right(actor, p, record) for p in tabs if p is not tab and p.entry.surface.board][:2],
+            "held": held.of_record(
+                request, entry, pk, [p.entry for p in related if p.part], [c.name for c in shown if c.name in kept]
+            ),
+            "sides": [_side(actor, p, record, url) for p in related if p.part and not held.wholly(p.entry)],
+            "right": [
+                _right(actor, p, record)
+                for p in tabs
+                if p is not tab and p.entry.surface.board and not held.wholly(p.entry)
+            ][:2],
             **_split(verbs(actor, entry, record)),
             "edit_url": places.record_of(entry, pk, "edit")
             if entry.surface.form and explain(actor, record, "change")
@@ -140,6 +151,19 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         }
     template = "ostoja/records/card_tabs.html" if only_tab else "ostoja/records/card.html"
     return render(request, template, context | {"object": about(actor, entry), "record": view})
+
+
+def _elsewhere(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
+    """The page of a record that was here and is kept elsewhere now. Raises NotFound for any other that is not here."""
+    other = held.keeper()
+    if other is None or not (other.wholly(entry) or other.called_back(entry, pk)):
+        raise NotFound(
+            _("There is no such {thing}, or you may not see it.").format(thing=entry.model._meta.verbose_name)
+        )
+    place = held.place(
+        request, [entry.model._meta.verbose_name], f"{entry.slug}/{pk}", {"whole": "1"}, places.record_of(entry, pk)
+    )
+    return render(request, "ostoja/records/held.html", {"object": about(request.actor, entry), "held": place})
 
 
 def _details(actor, entry: Entry, record, shown: list[Column], kept: Mapping[str, str]) -> dict:
@@ -282,6 +306,9 @@ def _content(request: HttpRequest, entry: Entry, tab: Panel | None, record) -> d
             "timeline": told,
             "timeline_empty": _("Changes show up here as they happen."),
         }
+    if held.wholly(tab.entry):
+        labels, part = [tab.label], f"{entry.slug}/{record.pk}/part/{tab.name}"
+        return {"template": "ostoja/records/tab_held.html", "held": held.place(request, labels, part)}
     if tab.entry.surface.timeline is not None:
         return {"template": "ostoja/records/tab_activity.html"} | _timeline(request, tab, record)
     if is_files(tab.entry):
@@ -484,6 +511,10 @@ def delete(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
 def new(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Add a record."""
     must(entry, request.actor, "add")
+    if held.wholly(entry):
+        given = {n: request.GET[n] for n in writable_fields(request.actor, entry) if n in request.GET}
+        place = held.of_object(request, entry, "new", given)
+        return render(request, "ostoja/records/held.html", {"object": about(request.actor, entry), "held": place})
     return _edit(request, entry, None)
 
 
@@ -500,8 +531,8 @@ def edit(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
 
 def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
     request.place = places.list_of(entry)
-    actor = request.actor
-    names = writable_fields(actor, entry)
+    actor, gone = request.actor, held.fields(entry)
+    names = tuple(n for n in writable_fields(actor, entry) if n not in gone)
     if not names:
         raise NotAllowed(
             _("There is nothing in {things} that you may change by hand.").format(
@@ -552,6 +583,7 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
             "form": form,
             "sections": forms.sections(entry, form),
             "line_sets": lines,
+            "held": _held_values(request, entry, record),
             "version": version,
             "is_new": record is None and post is None,
             "submit": _("Save") if record else _("Create"),
@@ -564,6 +596,17 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
         },
         status=status,
     )
+
+
+def _held_values(request: HttpRequest, entry: Entry, record) -> held.Held | None:
+    """Where the values that are kept elsewhere are entered: in a form of the other site; a new record has them once it is saved."""
+    names = [n for n in held.names_for(request.actor, entry) if n in writable_fields(request.actor, entry)]
+    if not names:
+        return None
+    labels = [entry.fields[n].verbose_name for n in names]
+    if record is None:
+        return held.Held(tuple(str(capfirst(label)) for label in labels), "", "", "", held.title(), kind="later")
+    return held.place(request, labels, f"{entry.slug}/{record.pk}/edit", {"fields": ",".join(names)})
 
 
 def _initial(request: HttpRequest, entry: Entry, names: tuple[str, ...]) -> dict:

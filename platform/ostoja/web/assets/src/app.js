@@ -6,6 +6,7 @@ import "./parts/toasts.js";
 import "./parts/lists.js";
 import "./parts/forms.js";
 import "./parts/picker.js";
+import "./parts/held.js";
 
 window.htmx = htmx;
 htmx.config.noSwap = [204, 304, 401, 403, 404, 409, 412, 429, "5xx"];

@@ -1,0 +1,23 @@
+"""Where hybrid's own pages stand in the settings: for owners, in a tenant that lives on several sites."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from ostoja.web import additions
+
+from ..models import PolicyRule
+from ..standing import is_hybrid
+from . import policy, purges
+
+
+@additions.in_settings
+def decisions(actor) -> list[additions.Place]:
+    """What leaves, with the proposals that wait; and what was called back."""
+    if not actor.superuser or not is_hybrid():
+        return []
+    waiting = PolicyRule.objects.filter(state=PolicyRule.State.PROPOSED).count()
+    return [
+        additions.Place(policy.HERE, "shield-check", _("What leaves the premises"), waiting),
+        additions.Place(purges.HERE, "eraser", _("Called back")),
+    ]

@@ -1,0 +1,63 @@
+"""Where this site of the open tenant stands, as every page asks: premises, cloud or alone; and what may travel from here."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.db import connection
+
+from ostoja.tenancy.context import opening
+
+from .core.terms import Manifest
+from .levels import tables_under
+from .models import Link, Site
+from .sites import manifest_in_force, policy_in_force
+from .tables import Tables, tables_of
+
+
+def kind_here(request=None) -> str:
+    """``cloud``, ``premises``, ``desktop``, or nothing where the tenant lives on one site. One query for a request."""
+    if opening() is None or opening().tenant is None:
+        return ""
+    found = getattr(request, "hybrid_kind", None)
+    if found is None:
+        found = Site.objects.filter(here=True).values_list("kind", flat=True).first() or ""
+        if request is not None:
+            request.hybrid_kind = found
+    return found
+
+
+def is_hybrid() -> bool:
+    """Whether the open tenant lives on several sites."""
+    return kind_here() != ""
+
+
+def travelling(kind: str) -> Tables:
+    """What may travel: on the premises by the policy in force, in the cloud by what the premises agreed to."""
+    if kind != Site.Kind.CLOUD:
+        return tables_under(policy_in_force())
+    return agreed_tables()
+
+
+def agreed_tables() -> Tables:
+    """What the cloud and the premises both let travel; with several links, what all of them do."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT p.link_id, md5(p.peer_manifest) FROM hybrid_progress p JOIN hybrid_link l ON l.id = p.link_id "
+            "WHERE l.state = %s AND length(p.peer_manifest) > 0 ORDER BY l.enrolled_at, l.id",
+            [Link.State.OPEN],
+        )
+        told = cursor.fetchall()
+    own = manifest_in_force().canonical
+    return _agreed(own, tuple((str(link), digest) for link, digest in told))
+
+
+@lru_cache(maxsize=32)
+def _agreed(own: bytes, told: tuple[tuple[str, str], ...]) -> Tables:
+    """The tables of an agreement; the digests of the others' manifests stand for them."""
+    both = Manifest.from_canonical(own)
+    for link, _digest in told:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT peer_manifest FROM hybrid_progress WHERE link_id = %s", [link])
+            both = both.intersect(Manifest.from_canonical(bytes(cursor.fetchone()[0])))
+    return tables_of(both.canonical)
