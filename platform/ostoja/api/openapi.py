@@ -622,7 +622,7 @@ def _verb(actor: Actor, entry: Entry, spec: Verb, word: str, responses: dict) ->
 
 def _word(entry: Entry, word: additions.Word) -> dict:
     """What another room adds below an object or its records."""
-    name = f"{word.name}_{entry.slug}".replace("-", "_")
+    name = f"{word.name}_{'' if word.record else 'all_'}{entry.slug}".replace("-", "_")
     path = f"/{entry.slug}/{{id}}/{word.name}" if word.record else f"/{entry.slug}/{word.name}"
     where, answer = _p("id") if word.record else [], _ok({"type": "object"})
     said: dict = {}

@@ -104,6 +104,22 @@ def verify(
 
 
 @site.command()
+def policy(
+    tenant: TenantOption = "",
+    of: Annotated[str, typer.Option("--object", metavar="O", help="Of one object only, such as sales.deal.")] = "",
+    as_json: Json = False,
+) -> None:
+    """What leaves the premises: for every object the fields that are open, and why its records stay where they do."""
+    with opened():
+        rows = [line for one in _tenants(tenant) for line in _leaving(one, of)]
+    answer(rows, as_json, lambda told: table(
+        ["tenant", "object", "leaves", "stays"],
+        [[r["tenant"], r["object"], ", ".join(r["leaves"]) or "-", r["why"] or ", ".join(r["stays"])] for r in told],
+        "No tenant here is hybrid.",
+    ))  # fmt: skip
+
+
+@site.command()
 def revoke(
     tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
     link: Annotated[str, typer.Option(help="The link's id, or the site's name.")],
@@ -160,6 +176,29 @@ def _status(tenant) -> list[dict[str, Any]]:
                 "equal": progress.equal_at, "problem": progress.problem,
             })  # fmt: skip
     return lines
+
+
+def _leaving(tenant, of: str) -> list[dict[str, Any]]:
+    from ostoja.hybrid.levels import objects
+    from ostoja.hybrid.sites import policy_in_force
+    from ostoja.hybrid.standing import is_cloud, travelling
+    from ostoja.kernel.errors import NotFound
+    from ostoja.tenancy.context import tenant_context
+
+    with tenant_context(tenant):
+        tables = travelling("cloud") if is_cloud() else None
+        found = objects(policy_in_force(), of, tables)
+        if of and not found:
+            raise NotFound(f"There is no object “{of}”. Write it like sales.deal.")
+        return [
+            {
+                "tenant": tenant.slug, "object": one.label, "why": one.stays,
+                "leaves": [] if one.stays else [f.field.name for f in one.fields if f.level == 0],
+                "stays": [f.field.name for f in one.fields if one.stays or f.level > 0],
+            }
+            for one in found
+            if one.travels
+        ]  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:

@@ -32,6 +32,11 @@ def is_hybrid() -> bool:
     return kind_here() != ""
 
 
+def is_cloud() -> bool:
+    """Whether this site of the open tenant is the cloud's."""
+    return kind_here() == Site.Kind.CLOUD
+
+
 def travelling(kind: str) -> Tables:
     """What may travel: on the premises by the policy in force, in the cloud by what the premises agreed to."""
     if kind != Site.Kind.CLOUD:
