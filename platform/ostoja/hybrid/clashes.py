@@ -67,29 +67,29 @@ def _derived(attempt, dispute: Dispute) -> bool:
 
 
 def _settled(out: Outcome, before: Held) -> None:
-    changed = {
-        (key.id, n): c.value
-        for key, thing in out.things.items()
-        if isinstance(thing, Row)
-        for n, c in thing.cells.items()
-        if isinstance(before.things.get(key), Row) and before.things[key].cells.get(n) is not c
-    }
-    if not changed:
+    if not out.things:
         return
     state = Conflict.State
-    for conflict in Conflict.objects.filter(state=state.OPEN, record__in={id for id, _n in changed}):
-        name = (str(conflict.record), conflict.field)
-        if name in changed:
-            decided = state.OURS if changed[name] == conflict.ours else state.THEIRS
-            Conflict.objects.filter(pk=conflict.pk).update(state=decided)
+    rows = Conflict.objects.raw(
+        "SELECT * FROM hybrid_conflict WHERE state = 'open' AND field <> '' AND record = ANY(%s::uuid[])",
+        [[key.id for key in out.things]],
+    )
+    for conflict in rows:
+        key = Key(conflict.about, str(conflict.record))
+        was, row = before.things.get(key), out.things.get(key)
+        cell = row.cells.get(conflict.field) if isinstance(row, Row) else None
+        if cell is None or not isinstance(was, Row) or was.cells.get(conflict.field) is cell:
+            continue
+        decided = state.OURS if cell.value == conflict.ours else state.THEIRS
+        Conflict.objects.filter(pk=conflict.pk).update(state=decided)
 
 
 def note(attempt, key: Key, name: str, rule: str, ours, theirs, reason: str, state: Holding | None = None) -> None:
     """Keep one conflict, owned by the record's owner."""
     owner = None
-    known = state.values.get(key.id, {}) if state is not None else {}
-    if known.get("owner") and not str(known["owner"]).startswith("~"):
-        owner = known["owner"]
+    table = attempt.tables.get(key.model)
+    if state is not None and table is not None and "owner" in table.columns and key.id in state.values:
+        owner = state.values[key.id][table.place["owner"]]
     Conflict.objects.create(
         about=key.model, record=key.id, field=name, rule=rule, ours=ours, theirs=theirs, site=attempt.link.site,
         reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner,
@@ -104,7 +104,7 @@ def both_kept(attempt, put: Put, why: Refused) -> Refused | None:
     names = [n for n in rule.fields if table.columns[n].type == "text"] if rule else []
     if not names:
         return why
-    name, values = names[-1], {**put.before, **put.values}
+    name, values = names[-1], {**put.was(), **put.values}
     holder = _holder(put, rule.fields, values)
     if holder is None:
         return why

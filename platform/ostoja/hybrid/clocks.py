@@ -44,13 +44,14 @@ class Clock:
 
     def cells(self, values: Mapping[str, str | None]) -> dict[str, Cell]:
         """Values with their stamps."""
-        whole = self.whole
-        cells = {name: Cell(value, whole) for name, value in values.items()}
-        for name, said in self.stamps.items():
-            if name in cells:
-                base = Stamp(said[2], said[3]) if len(said) > 3 else ZERO
-                cells[name] = Cell(values[name], Stamp(said[0], said[1]), base)
-        return cells
+        return {name: self.cell(name, value) for name, value in values.items()}
+
+    def cell(self, name: str, value: str | None) -> Cell:
+        """A value with its stamp."""
+        said = self.stamps.get(name)
+        if said is None:
+            return Cell(value, self.whole)
+        return Cell(value, Stamp(said[0], said[1]), Stamp(said[2], said[3]) if len(said) > 3 else ZERO)
 
     def marker(self, level: int) -> Marker:
         """What is left of the record, when it has no content here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from django.db import connection
@@ -12,8 +12,7 @@ from . import clocks as clocking
 from .clocks import Clock
 from .core.apply import Held, Parked
 from .core.purge import WHOLE
-from .core.wire import Cell, Key, Stamp, Stash, op_from
-from .models import Absent
+from .core.wire import Cell, Key, Row, Stamp, Stash, op_from
 from .models import Parked as ParkedRow
 from .models import Stash as StashRow
 from .tables import Table, Tables
@@ -28,7 +27,7 @@ class Holding:
     held: Held
     clocks: dict[str, Clock] = field(default_factory=dict)
     levels: dict[str, int] = field(default_factory=dict)
-    values: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    values: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 class Reader:
@@ -37,8 +36,8 @@ class Reader:
     def __init__(self, tables: Tables, link, peer: int, here: int, acked: int):
         self.tables, self.link, self.peer, self.here, self.acked = tables, link, peer, here, acked
 
-    def read(self, keys: Iterable[Key]) -> Holding:
-        """The state of these records."""
+    def read(self, keys: Iterable[Key], names: Collection[str] | None = None) -> Holding:
+        """The state of these records; with ``names`` the core sees just these fields of them."""
         by_model: dict[str, list[str]] = defaultdict(list)
         for key in keys:
             by_model[key.model].append(key.id)
@@ -52,29 +51,41 @@ class Reader:
                 out.values |= values(table, some, lock=True)
         out.clocks = clocking.read(ids, lock=True)
         out.levels = clocking.levels(ids)
-        absent(out.values, ids)
+        aside = absent(ids)
+        stashes, parked = self._stashes(ids), self._parked(ids)
+        if stashes or parked:
+            names = None
         things, ships = {}, {}
         for label, some in by_model.items():
+            table = self.tables.get(label)
+            shown = [(n, i) for n, i in table.place.items() if names is None or n in names] if table else []
             for id in some:
                 clock = out.clocks.get(id)
                 if clock is None:
                     continue
-                key = Key(label, id)
-                thing = clock.thing(out.values.get(id), out.levels.get(id, 0))
-                if thing is not None:
-                    things[key] = thing
-                if (ship := clock.ship(self.peer)) is not None:
+                key, row, level = Key(label, id), out.values.get(id), out.levels.get(id, 0)
+                if not clock.alive:
+                    things[key] = clock.marker(level)
+                elif row is not None:
+                    kept = aside.get(id, {})
+                    cells = {n: clock.cell(n, kept[n] if row[i] is None and n in kept else row[i]) for n, i in shown}
+                    things[key] = Row(cells, clock.cl, level, clock.label_ver)
+                if clock.ships and (ship := clock.ship(self.peer)) is not None:
                     ships[key] = ship
-        known = [key.id for key in things]
-        out.held = Held(things, self._stashes(ids), ships, self._pending(known), self._parked(ids))
+        out.held = Held(things, stashes, ships, self._pending([key.id for key in things]), parked)
         return out
 
     def _stashes(self, ids: list[str]) -> dict[Key, Stash]:
-        return {Key(s.model, str(s.pk)): stash_of(s) for s in StashRow.objects.filter(pk__in=ids)}
+        found = StashRow.objects.raw("SELECT * FROM hybrid_stash WHERE id = ANY(%s::uuid[])", [ids])
+        return {Key(s.model, str(s.pk)): stash_of(s) for s in found}
 
     def _parked(self, ids: list[str]) -> dict[Key, list[Parked]]:
         found: dict[Key, list[Parked]] = {}
-        for row in ParkedRow.objects.filter(link=self.link, record__in=ids).order_by("id"):
+        rows = ParkedRow.objects.raw(
+            "SELECT * FROM hybrid_parked WHERE link_id = %s AND record = ANY(%s::uuid[]) ORDER BY id",
+            [str(self.link.pk), ids],
+        )
+        for row in rows:
             key = Key(row.about, str(row.record))
             found.setdefault(key, []).append(Parked(key, op_from(row.operation), row.reason, self.peer))
         return found
@@ -103,25 +114,34 @@ class Reader:
         return found
 
 
-def values(table: Table, ids: Iterable[str], *, lock: bool = False) -> dict[str, dict[str, str | None]]:
-    """{key: {field: text}} of these rows of a table, all its travelling columns."""
-    names = list(table.columns)
-    columns = ", ".join(f'"{table.columns[n].column}"::text' for n in names)
+def values(table: Table, ids: Iterable[str], *, lock: bool = False) -> dict[str, tuple[str | None, ...]]:
+    """{key: texts} of these rows of a table: all its travelling columns, in the order of ``columns``."""
+    columns = ", ".join(f'"{c.column}"::text' for c in table.columns.values())
     with connection.cursor() as cursor:
         cursor.execute(
             f'SELECT id::text, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])'
             + (" ORDER BY id FOR NO KEY UPDATE" if lock else ""),
             [list(ids)],
         )
-        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor.fetchall()}
+        return {row[0]: row[1:] for row in cursor.fetchall()}
 
 
-def absent(known: dict[str, dict[str, str | None]], ids: Iterable[str]) -> None:
-    """Put the references that are kept aside into the values: the key, or the alias behind its mark."""
-    for kept in Absent.objects.filter(record__in=list(ids)):
-        row = known.get(str(kept.record))
-        if row is not None and row.get(kept.field, "") is None:
-            row[kept.field] = f"{ALIAS if kept.alias else ''}{kept.target}"
+def named(table: Table, row: tuple[str | None, ...] | None) -> dict[str, str | None]:
+    """{field: text} of a row as ``values`` gives it."""
+    return dict(zip(table.columns, row, strict=True)) if row is not None else {}
+
+
+def absent(ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """{record: {field: what it refers to}} of references that are kept aside: the key, or the alias behind its mark."""
+    found: dict[str, dict[str, str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT record::text, field, target::text, alias FROM hybrid_absent WHERE record = ANY(%s::uuid[])",
+            [list(ids)],
+        )
+        for record, name, target, alias in cursor.fetchall():
+            found.setdefault(record, {})[name] = f"{ALIAS if alias else ''}{target}"
+    return found
 
 
 def stash_of(row: StashRow) -> Stash:

@@ -157,7 +157,9 @@ class Attempt:
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         for table in self.tables.parts_first():
-            self._phase(content.pop(table.label, ()))
+            mine = content.pop(table.label, ())
+            self._phase([op for op in mine if isinstance(op, Snap)])
+            self._phase([op for op in mine if isinstance(op, Fields)], table)
         for table in reversed(list(self.tables)):
             self._phase(deaths.pop(table.label, ()))
         self._write_later()
@@ -181,14 +183,14 @@ class Attempt:
 
     # one table
 
-    def _phase(self, ops: Iterable[Op]) -> None:
+    def _phase(self, ops: Iterable[Op], only_fields_of: Table | None = None) -> None:
         ops = list(ops)
         if not ops:
             return
         on = self.on
         reader = Reader(self.tables, self.link, on.peer, on.here.number, on.acked)
         keys = {op.key for op in ops} | self._parents(ops)
-        state = reader.read(keys)
+        state = reader.read(keys, _named(ops, only_fields_of) if only_fields_of else None)
         self._derived(ops, state)
         held = state.held
         held.refused, held.recovering, held.expired = self.refused, on.recovering, on.expired
@@ -259,18 +261,10 @@ class Attempt:
 
     def _made_differently(self, put: Put, clock: Clock, out: Outcome) -> None:
         """What our rules made of a row is a change of ours; of what came, only where the rules of all sites are kept."""
-        row = out.things[put.key]
-        wanted = {n: c.value for n, c in row.cells.items()}
-        for kept in put.absent:
-            wanted[kept.field] = None
-        for name, value in put.final.items():
-            if name not in wanted or wanted[name] == value or (wanted[name] or "").startswith(holding.ALIAS):
-                continue
-            if put.table.columns[name].refers and name not in put.values:
-                continue  # kept aside since long
+        for name, value in put.differing().items():
             if name in put.values and not self.on.site.owner:
                 continue
-            cell = row.cells[name]
+            cell = clock.cell(name, value)
             stamp = hlc.after(self.on.now_ms, (cell.stamp,), self.on.here.number)
             clock.say(name, Cell(value, stamp, cell.stamp))
             out.entries.append(Entry(0, 0, put.key, "U", frozenset([name])))
@@ -356,9 +350,18 @@ class Attempt:
 def _put(table: Table, key: Key, was, thing: Row, state: Holding) -> Put:
     if not isinstance(was, Row):
         return Put(table, key, {n: c.value for n, c in thing.cells.items()}, new=True)
-    known = state.values.get(key.id, {})
-    changed = {n: c.value for n, c in thing.cells.items() if was.cells.get(n) is not c and known.get(n) != c.value}
-    return Put(table, key, changed, new=False, before=known)
+    cells = was.cells
+    changed = {
+        n: c.value for n, c in thing.cells.items() if (b := cells.get(n)) is not c and (b is None or b.value != c.value)
+    }
+    return Put(table, key, changed, new=False, before=state.values.get(key.id, ()))
+
+
+def _named(ops: Iterable[Op], table: Table) -> set[str]:
+    """The fields that these changes of some fields are about, with all that is decided together with them."""
+    terms = table.terms
+    names = set().union(*(op.cells.keys() for op in ops)) | terms.edges.keys() | {terms.inherits} - {""}
+    return names.union(*(group for group in terms.together if names & set(group)))
 
 
 def _unwritten(out: Outcome, puts: list[Put], gone: set[Key]) -> list[Entry]:

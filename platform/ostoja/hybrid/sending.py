@@ -74,8 +74,9 @@ class Sender:
         with as_sender(self.view):
             to = self._end(after, min(high, after + most), high)
             entries = self._entries(after, to)
-            state = self._state({entry.key for entry in entries})
+            state = self._state({entry.key.id for entry in entries})
             entries = [e for entry in entries if (e := self._ours(entry, state)) is not None]
+            self._read(entries, state)
             plan = egress.plan(
                 entries, state.things, state.stashes, state.ships, self.site, self.terms, to, frozenset(state.unheld)
             )
@@ -141,14 +142,13 @@ class Sender:
             mine |= {n for n in names if n not in clock.stamps}
         return entry._replace(op="U", fields=frozenset(mine), origin=0) if mine else entry
 
-    def _state(self, keys: set[Key]) -> _State:
-        """What the core must see of these records, through the views."""
-        ids = [key.id for key in keys]
+    def _state(self, keys: set[str]) -> _State:
+        """What the core must see of these records but for their fields, through the views."""
+        ids = list(keys)
         state = _State(clocking.read(ids, source=f"{self.prefix}_clock"))
         state.levels = clocking.levels(ids, source=f"{self.prefix}_label")
         if not self.here.is_owner:
             state.labelled = self._labelled(ids)
-        by_model: dict[str, list[str]] = defaultdict(list)
         for id, clock in state.clocks.items():
             table, level = self.tables.get(clock.model), state.levels.get(id, 0)
             key = Key(clock.model, id)
@@ -163,24 +163,44 @@ class Sender:
             elif level > self.terms.ceiling or key in state.unheld:
                 state.things[key] = Row({}, clock.cl, level, clock.label_ver)
             else:
-                by_model[clock.model].append(id)
-        for label, some in by_model.items():
-            self._rows(self.tables.by_label[label], some, state)
+                state.wanted[key] = set()
         if self.prefix == "whole":
             self._stashes(ids, state)
         return state
 
+    def _read(self, entries: list[Entry], state: _State) -> None:
+        """Read the fields that these entries are about: all of a record that goes as a whole."""
+        for entry in entries:
+            if entry.key not in state.wanted or (entry.origin and entry.op not in "LR"):
+                continue
+            ship, names = state.ships.get(entry.key), state.wanted[entry.key]
+            if entry.op != "U" or ship is None or not ship.held or ship.seq > self.terms.acked or names is None:
+                state.wanted[entry.key] = None
+            else:
+                names |= entry.fields
+        by_model: dict[str, list[str]] = defaultdict(list)
+        for key in state.wanted:
+            by_model[key.model].append(key.id)
+        for label, some in by_model.items():
+            self._rows(self.tables.by_label[label], some, state)
+
     def _rows(self, table: Table, ids: list[str], state: _State) -> None:
         names = table.open(self.terms.ceiling)
         columns = "".join(f', "{name}"' for name in names)
+        group_of = table.terms.group_of
         with connection.cursor() as cursor:
             cursor.execute(
                 f'SELECT id::text{columns} FROM "{view_of(table, self.view)}" WHERE id = ANY(%s::uuid[])', [ids]
             )
             for id, *values in cursor.fetchall():
-                clock = state.clocks[id]
-                thing = clock.thing(dict(zip(names, values, strict=True)), state.levels.get(id, 0))
-                state.things[Key(table.label, id)] = thing
+                clock, key = state.clocks[id], Key(table.label, id)
+                wanted = state.wanted[key]
+                if wanted is not None and group_of:
+                    wanted = egress.with_groups(wanted, group_of)
+                cells = {
+                    n: clock.cell(n, v) for n, v in zip(names, values, strict=True) if wanted is None or n in wanted
+                }
+                state.things[key] = Row(cells, clock.cl, state.levels.get(id, 0), clock.label_ver)
 
     def _labelled(self, ids: list[str]) -> dict[str, int]:
         """Until which entry a record's label may have been another one: what was written before was written unaware."""
@@ -209,6 +229,7 @@ class _State:
     clocks: dict[str, Clock]
     levels: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
+    wanted: dict[Key, set[str] | None] = field(default_factory=dict)
     things: dict[Key, Thing] = field(default_factory=dict)
     stashes: dict[Key, Stash] = field(default_factory=dict)
     ships: dict[Key, Ship] = field(default_factory=dict)

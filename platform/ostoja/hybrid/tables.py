@@ -11,7 +11,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.conditions import Unknown, holds
 from ostoja.kernel.data import Sync
 
-from .core.terms import NEVER, Manifest
+from .core.terms import NEVER, Manifest, ModelTerms
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Column:
 class Table:
     """One travelling model as a table."""
 
-    def __init__(self, model: type[models.Model], fields: dict[str, int], together: tuple[tuple[str, ...], ...] = ()):
-        self.model, self.together = model, together
+    def __init__(self, model: type[models.Model], fields: dict[str, int], terms: ModelTerms):
+        self.model, self.terms, self.together = model, terms, terms.together
         self.label = model._meta.label_lower
         self.name = model._meta.db_table
         self.levels = fields
@@ -41,6 +41,11 @@ class Table:
     def columns(self) -> dict[str, Column]:
         """Travelling columns by field name."""
         return {name: _column(self.model._meta.get_field(name)) for name in sorted(self.levels)}
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Where a field stands among ``columns``."""
+        return {name: n for n, name in enumerate(self.columns)}
 
     @cached_property
     def by_column(self) -> dict[str, str]:
@@ -148,9 +153,7 @@ class Tables:
     def __init__(self, manifest: Manifest):
         by_label = {m._meta.label_lower: m for m in registry.records()}
         found = {
-            label: Table(
-                by_label[label], {n: t.level for n, t in terms.fields.items() if t.level < NEVER}, terms.together
-            )
+            label: Table(by_label[label], {n: t.level for n, t in terms.fields.items() if t.level < NEVER}, terms)
             for label, terms in manifest.models.items()
             if label in by_label and by_label[label].sync != Sync.LOCAL
         }

@@ -13,7 +13,7 @@ from ostoja.kernel.errors import Refused
 
 from .core.merge import path
 from .core.wire import Key
-from .holding import ALIAS
+from .holding import ALIAS, named
 from .models import Absent
 from .tables import Table, Tables
 
@@ -28,9 +28,27 @@ class Put:
     key: Key
     values: dict[str, str | None]
     new: bool
-    before: Mapping[str, str | None] = field(default_factory=dict)
+    before: tuple[str | None, ...] = ()
     absent: list[Absent] = field(default_factory=list)
-    final: dict[str, str | None] = field(default_factory=dict)
+    final: tuple[str | None, ...] = ()
+
+    def was(self) -> dict[str, str | None]:
+        """The row as it was, by field."""
+        return named(self.table, self.before) if self.before else {}
+
+    def differing(self) -> dict[str, str | None]:
+        """What our own rules made of the row: fields that stand there otherwise than they were given, or were."""
+        place, final = self.table.place, self.final
+        if not final:
+            return {}
+        if self.new:
+            return {n: final[place[n]] for n, v in self.values.items() if final[place[n]] != v}
+        wanted = list(self.before)
+        for name, value in self.values.items():
+            wanted[place[name]] = value
+        if tuple(wanted) == final:
+            return {}
+        return {n: final[i] for n, i in place.items() if final[i] != wanted[i]}
 
 
 class Writer:
@@ -126,12 +144,16 @@ class Writer:
         if not references:
             return
         ids = [put.key.id for put in group]
-        Absent.objects.filter(record__in=ids, field__in=references).delete()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM hybrid_absent WHERE record = ANY(%s::uuid[]) AND field = ANY(%s)", [ids, references]
+            )
         Absent.objects.bulk_create([a for put in group for a in put.absent])
 
     def step_by_step(self, put: Put, edges: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Refused | None:
         """Write a row through the states between: what may not change in the present state may in the one that it comes to."""
-        moves = {n: path(edges[n], put.before.get(n), put.values[n]) for n in edges if n in put.values}
+        was = put.was()
+        moves = {n: path(edges[n], was.get(n), put.values[n]) for n in edges if n in put.values}
         if put.new or not any(moves.values()):
             return self.write([put]).get(put.key)
         try:
@@ -158,7 +180,6 @@ class Writer:
         except REFUSALS as error:
             return said(error)
         self.keep_absent([put])
-        put.final = dict(put.values)
         return None
 
 
@@ -206,9 +227,8 @@ def _execute(table: Table, group: list[Put], sql: str, params: list, names: list
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         final = {row[0]: row[1:] for row in cursor.fetchall()}
-    fields = list(table.columns)
     for put in group:
-        put.final = dict(zip(fields, final[put.key.id], strict=True)) if put.key.id in final else {}
+        put.final = final.get(put.key.id, ())
 
 
 def said(error: Exception) -> Refused:
