@@ -117,6 +117,18 @@ def test_a_cell_of_a_million_characters_and_an_open_quote():
     assert len(rows_of(b"name,note\nA," + b"x" * 999_999 + b"\n")[0][1]) == 999_999
 
 
+@pytest.mark.parametrize(
+    "data", [b'name,note\nA,"x\nB,y\n', b'name,note\nZ,z\nA,"x', b'name,note\nZ,z\nA,"x""\nB,y\nC,z']
+)
+def test_a_quote_that_swallows_the_rest_is_told_by_its_row(data):
+    row = 3 if b"Z" in data else 2
+    assert f"Row {row} " in refused(data) and "not closed" in refused(data)
+
+
+def test_quotes_that_are_odd_but_closed_are_read():
+    assert rows_of(b'name,note\n"A" Ltd,5" pipe\nB,"x"') == [["A Ltd", '5" pipe'], ["B", "x"]]
+
+
 def test_too_many_bytes_and_rows(settings_limit, monkeypatch):
     settings_limit(1000)
     assert "larger than" in refused(b"a\n" + b"1\n" * 1000)

@@ -7,6 +7,7 @@ import pytest
 from ostoja import gate
 from ostoja.access.models import Department, Role, User
 from ostoja.access.policy import find, visible
+from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.tenancy.context import tenant_context
 
@@ -17,6 +18,15 @@ def test_the_form_refuses_with_the_field_and_a_sentence(tenant, actor):
     with pytest.raises(Refused) as refused:
         gate.perform(actor, User, "add", {"name": "", "email": "not an address"})
     assert set(refused.value.fields) == {"name", "email"}
+
+
+@pytest.mark.parametrize("value", ["", "nope"])
+def test_a_wrong_field_is_told_once(tenant, actor, value):
+    party = gate.perform(actor, registry.get("party.party").model, "add", {"name": "Acme"})
+    with pytest.raises(Refused) as refused:
+        data = {"party": party, "type": "email", "value": value}
+        gate.perform(actor, registry.get("party.contactpoint").model, "add", data)
+    assert len(refused.value.fields["value"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -122,20 +122,51 @@ def _text(data: bytes, options: dict) -> Table:
         )
 
     def rows():
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        number = 0
-        try:
-            for number, cells in enumerate(reader, 1):
-                yield number, [_restored(c) for c in cells]
-        except csv.Error as error:
-            raise Refused(
-                _(
-                    "Row {row} can't be read: a cell is longer than {limit} characters, or a quote is opened and not closed."
-                ).format(row=number + 1, limit=number_format(MAX_CELL, force_grouping=True)),
-                code="file_cell",
-            ) from error
+        for number, cells in _records(text, delimiter):
+            yield number, [_restored(c) for c in cells]
 
     return _table("csv", rows, options | {"encoding": encoding, "delimiter": delimiter})
+
+
+def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(number, cells) of every record. A quote that is open at the end is an error: it has swallowed the rows behind it."""
+    lines: list[str] = []
+
+    def read():
+        for line in io.StringIO(text, newline=""):
+            lines.append(line)
+            yield line
+
+    number, held, last = 0, None, []
+    try:
+        for number, cells in enumerate(csv.reader(read(), delimiter=delimiter), 1):
+            if held is not None:
+                yield held
+            held, last = (number, cells), lines.copy()
+            lines.clear()
+    except csv.Error as error:
+        raise _unreadable(number + 1) from error
+    if held is not None:
+        if _ends_in_quotes(last, delimiter):
+            raise _unreadable(number)
+        yield held
+
+
+def _ends_in_quotes(lines: list[str], delimiter: str) -> bool:
+    try:
+        list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "end of data" in str(error)
+    return False
+
+
+def _unreadable(row: int) -> Refused:
+    return Refused(
+        _(
+            "Row {row} can't be read: a cell is longer than {limit} characters, or a quote is opened and not closed."
+        ).format(row=row, limit=number_format(MAX_CELL, force_grouping=True)),
+        code="file_cell",
+    )
 
 
 def _restored(text: str) -> str:

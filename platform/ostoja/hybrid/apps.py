@@ -9,8 +9,5 @@ class HybridConfig(AppConfig):
 
     def ready(self):
         """What hybrid adds to the pages of the web and to the API is declared."""
-        from . import (
-            reaching,  # noqa: F401
-            words,  # noqa: F401
-        )
-        from .pages import navigation, records  # noqa: F401
+        from . import reaching, words  # noqa: F401
+        from .pages import conflicts, links, navigation, records  # noqa: F401

@@ -102,7 +102,8 @@ def verbs_for(conflict: Conflict) -> tuple[tuple[str, str], ...]:
         return ("keep_ours", _("Keep it")), ("take_theirs", _("Delete it here, too"))
     if kind == BOTH:
         return (("settle", _("Leave it as it is")),)
-    return ("keep_ours", _("Keep ours")), ("take_theirs", _("Take theirs"))
+    both = ("keep_ours", _("Keep ours")), ("take_theirs", _("Take theirs"))
+    return (*both, ("settle", _("Leave it as it is"))) if kind in (STEP, REFUSED) else both
 
 
 @dataclass
@@ -140,7 +141,7 @@ def values(actor: Actor, conflict: Conflict) -> Mapping[str, object]:
 
     return {
         "ours": one(conflict.ours), "theirs": one(conflict.theirs), "rule": rule_in_words(conflict), "way_out": way_out(conflict),
-        "reason": conflict.reason if conflict.field in seen or not conflict.field else "",
+        "reason": conflict.reason if conflict.field in seen or conflict.rule == KEPT else "",
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from ostoja.jobs.queue import handler
 
-from . import policing, withdrawing
+from . import joining, policing, withdrawing
 
 
 @handler(withdrawing.KIND)
@@ -15,3 +15,10 @@ def withdraw(run) -> None:
 def adopt(run) -> None:
     """The policy is another one: what may travel follows it."""
     policing.in_force_changed(run.actor)
+
+
+@handler(joining.COMPARE)
+def compare(run) -> None:
+    """Both sites of a link are compared; the result says what differs."""
+    found = joining.compare_one(run.args["link"])
+    run.result(total=len(found), differences=found[: joining.MOST_SHOWN])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from ostoja.kernel.errors import Refused
 from ostoja.tenancy import provisioning
@@ -17,6 +18,9 @@ from .exchange import repair as send_again
 from .manifest import compile_manifest
 from .models import Link, Progress
 from .sites import new_epoch
+
+COMPARE = "hybrid.compare"
+MOST_SHOWN = 200
 
 
 def join(url: str, code: str, name: str, report: Callable[[str], None] = print) -> tuple[Link, Tenant]:
@@ -54,6 +58,14 @@ def compare_sites(tenant: Tenant, *, repair: bool = False) -> list[dict]:
             if here and repair:
                 _repair(link, here)
     return found
+
+
+def compare_one(link: str) -> list[dict]:
+    """What differs over one link of the open tenant. Raises Refused when it is not open, or does not dial."""
+    found = next((one for one in open_links() if str(one.pk) == link and one.dials), None)
+    if found is None:
+        raise Refused(_("This link is not open, or the other site dials it: compare there."))
+    return compare_link(dialling.Caller(found, "push"))
 
 
 def compare_link(caller: dialling.Caller) -> list[dict]:

@@ -474,7 +474,7 @@ class Conflict(Record):
     def take_theirs(self):
         """Their value becomes the latest, on all sites."""
 
-    @verb(to=State.SETTLED, label=_("Leave it as it is"), icon="check-check")
+    @verb(to=State.SETTLED, label=_("Leave it as it is"), icon="circle-check")
     def settle(self):
         """Nothing is written; it is no conflict any more."""
 

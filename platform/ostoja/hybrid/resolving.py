@@ -81,18 +81,26 @@ def _write(conflict: Conflict, actor: Actor, text: object) -> None:
 
 
 def _step(actor: Actor, entry: Entry, record: Record, name: str, wanted: str) -> None:
-    """Go to another state by the verbs that lead there: from won to lost by reopening first."""
+    """Go to another state by the verbs that lead there: from won to lost by reopening first. What they ask is given as
+    far as it is known: by the record, where the other site's answer may have come to already, or as this very reason."""
+    known = {n: getattr(record, f.attname) for n, f in entry.fields.items()}
     for state in _way(follows_of(entry.model, name).edges, getattr(record, name), wanted):
-        verb = next((v.name for v in entry.verbs.values() if v.field == name and v.to == state), None)
+        verb = next((v for v in entry.verbs.values() if v.field == name and v.to == state), None)
         if verb is None:
             raise Refused(_("No step leads there from here: open the record and decide there."))
+        said = {n: known[n] or _reason(entry.fields[n]) for n in verb.asks}
         try:
-            record = perform(actor, record, verb)
+            record = perform(actor, record, verb.name, {n: v for n, v in said.items() if v})
         except Refused as error:
             raise Refused(
-                _("This step needs more than a click: {why} Do it on the record itself.").format(why=error.message),
+                _("The step “{verb}” asks for more than a click: do it on the record itself, then leave this as it is.").format(verb=verb.label),
                 code=error.code,
-            ) from error
+            ) from error  # fmt: skip
+
+
+def _reason(field: models.Field) -> str:
+    is_text = isinstance(field, models.CharField | models.TextField) and not field.choices
+    return _("Decided anew, because two sites had decided against each other.") if is_text else ""
 
 
 def _way(edges, start: str, end: str) -> Sequence[str]:

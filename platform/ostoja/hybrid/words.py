@@ -12,9 +12,9 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
 
-from . import marking, policing, previewing
+from . import disputes, marking, policing, previewing
 from .core.terms import LOCAL
-from .models import PolicyRule, Site
+from .models import Conflict, PolicyRule, Site
 from .standing import is_hybrid, kind_here
 
 
@@ -40,6 +40,11 @@ def open_again(actor: Actor, record: Record, body: Mapping) -> dict:
     _known(body, ())
     opened = marking.open_again(actor, record)
     return _said(marking.standing_of(record)) | {"records": opened}
+
+
+def disputed(actor: Actor, conflict: Conflict, query: Mapping) -> dict:
+    """Both values of a conflict and the rule that applied."""
+    return dict(disputes.values(actor, conflict))
 
 
 def preview_decision(actor: Actor, entry, query: Mapping) -> dict:
@@ -98,5 +103,11 @@ add(
     Word(
         "preview", gettext_lazy("What approving or withdrawing one would change"), of="hybrid.policyrule",
         read=preview_rule, here=is_hybrid,
+    )
+)  # fmt: skip
+add(
+    Word(
+        "values", gettext_lazy("Both values of a conflict, as far as you may see the field, and the rule that applied"),
+        of="hybrid.conflict", read=disputed, here=is_hybrid,
     )
 )  # fmt: skip

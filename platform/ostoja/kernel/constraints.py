@@ -43,7 +43,8 @@ class Check(models.CheckConstraint):
         try:
             if holds(self.condition, instance) is False:
                 message = self.says or _("The rule “{name}” does not allow this.").format(name=self.name)
-                raise ValidationError({self.field: [message]} if self.field else message, code=self.name)
+                refusal = ValidationError(message, code=self.name)
+                raise ValidationError({self.field: [refusal]}) if self.field else refusal
         except Unknown:
             return
 

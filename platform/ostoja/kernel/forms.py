@@ -108,11 +108,20 @@ class RecordForm(forms.ModelForm):
         """Like Django's, but a rule may also speak of a field that is not in this form."""
         if field is None and hasattr(error, "error_dict"):
             for name, messages in error.error_dict.items():
-                self.add_error(None if name == NON_FIELD_ERRORS else name, messages)
+                if name == NON_FIELD_ERRORS:
+                    self.add_error(None, messages)
+                elif messages := self._told_once(name, messages):
+                    self.add_error(name, messages)
         elif field is None or field in self.fields:
             super().add_error(field, error)
         else:
             self._errors.setdefault(field, self.error_class()).extend(forms.ValidationError(error).error_list)
+
+    def _told_once(self, name: str, errors: list) -> list:
+        """Of a field that is known to be wrong, the rules need say nothing more: one sentence says what to do."""
+        rules = {c.name for c in self._meta.model._meta.constraints}
+        wrong = name in self._errors or any(one.code not in rules for one in errors)
+        return [one for one in errors if not (wrong and one.code in rules)]
 
     def _post_clean(self):
         if not self.in_bulk:

@@ -1,0 +1,183 @@
+"""How a link is: its state in one word and in sentences, what each side still has to get, and whether both were found equal."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection
+from django.db.models import Count, Min
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from .models import Conflict, Link, LinkUse, Parked, Progress, PurgeCase
+from .rotating import LASTS, use_of
+
+EQUAL_FOR = timedelta(hours=24)  # the one red rule: equal within this time is the signal of health, "connected" is not
+SILENT = timedelta(seconds=90)  # a site that dials is heard every 25 seconds at least
+BEHIND = 5.0  # seconds; what is on its way for less is no lag
+SKEW_MS = 2000
+
+STATES = {
+    "live": (gettext_lazy("Live"), "green"),
+    "behind": (gettext_lazy("Behind"), "amber"),
+    "loading": (gettext_lazy("First load"), "blue"),
+    "waiting": (gettext_lazy("Waiting for the other site"), "amber"),
+    "parked": (gettext_lazy("Parked changes"), "amber"),
+    "clock": (gettext_lazy("Clock suspect"), "red"),
+    "manifest": (gettext_lazy("Manifests differ"), "red"),
+    "trouble": (gettext_lazy("In trouble"), "red"),
+    "locked": (gettext_lazy("Locked"), "red"),
+    "revoked": (gettext_lazy("Revoked"), "gray"),
+}
+CLOCKS, MANIFESTS, AWAY = ("clock_suspect",), ("not_open", "unknown_manifest"), ("unreachable",)
+
+
+@dataclass
+class Lag:
+    """One direction: how many changes are not there yet, and for how many seconds the oldest waits."""
+
+    changes: int
+    seconds: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is more than what is just on its way."""
+        return self.changes > 0 and self.seconds > BEHIND
+
+
+@dataclass
+class Health:
+    """What is to be known of one link now."""
+
+    link: Link
+    progress: Progress
+    use: LinkUse
+    to_send: Lag
+    to_take: Lag
+    unsequenced_at: dt.datetime | None
+    parked: int
+    parked_at: dt.datetime | None
+    conflicts: int
+    purges: int
+    purged_at: dt.datetime | None
+    now: dt.datetime
+
+    @property
+    def state(self) -> str:
+        """One of STATES; the worst that is true."""
+        if self.link.state != Link.State.OPEN:
+            return self.link.state
+        trouble = self.use.trouble
+        if trouble in CLOCKS or abs(self.progress.skew_ms) > SKEW_MS:
+            return "clock"
+        if trouble in MANIFESTS or self.progress.problem and not trouble:
+            return "manifest"
+        if trouble and trouble not in AWAY:
+            return "trouble"
+        if trouble or self.silent:
+            return "waiting"
+        if self.link.dials and not self.progress.loaded:
+            return "loading"
+        if self.parked:
+            return "parked"
+        return "behind" if self.to_send.counts or self.to_take.counts else "live"
+
+    @property
+    def silent(self) -> bool:
+        """Whether the other site was not heard for longer than it should be."""
+        return self.progress.seen_at is None or self.now - self.progress.seen_at > SILENT
+
+    @property
+    def is_equal(self) -> bool:
+        """The signal of health: both sites were found to hold the same within a day."""
+        return self.progress.equal_at is not None and self.now - self.progress.equal_at <= EQUAL_FOR
+
+    @property
+    def key_days(self) -> int:
+        """How old the keys are."""
+        return (self.now - self.use.since).days
+
+    @property
+    def day(self) -> tuple[int, int]:
+        """Bytes that came and went today."""
+        today = self.use.day == self.now.date()
+        return (self.use.day_in, self.use.day_out) if today else (0, 0)
+
+
+def health_of(link: Link) -> Health:
+    """How this link is now. The link comes with its site and progress."""
+    progress, use, now = link.progress, use_of(link), timezone.now()
+    parked = Parked.objects.filter(link=link).aggregate(n=Count("pk"), first=Min("created_at"))
+    purges = PurgeCase.objects.filter(link=link, gone_at=None).aggregate(n=Count("pk"), first=Min("created_at"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM journal_change WHERE seq > %(acked)s) + (SELECT count(*) FROM journal_change WHERE seq IS NULL), "
+            "coalesce((SELECT at FROM journal_change WHERE seq > %(acked)s ORDER BY seq LIMIT 1), "
+            "(SELECT min(at) FROM journal_change WHERE seq IS NULL)), (SELECT min(at) FROM journal_change WHERE seq IS NULL)",
+            {"acked": progress.acked},
+        )
+        unsent, oldest, unsequenced = cursor.fetchone()
+    untaken = max(0, progress.peer_high - progress.applied)
+    since = use.behind_since or progress.seen_at
+    return Health(
+        link=link, progress=progress, use=use, now=now, unsequenced_at=unsequenced,
+        to_send=Lag(unsent, (now - oldest).total_seconds() if oldest else 0.0),
+        to_take=Lag(untaken, (now - since).total_seconds() if untaken and since else 0.0),
+        parked=parked["n"], parked_at=parked["first"], purges=purges["n"], purged_at=purges["first"],
+        conflicts=Conflict.objects.filter(site=link.site, state=Conflict.State.OPEN).count(),
+    )  # fmt: skip
+
+
+def sentences(health: Health) -> list[str]:
+    """What is wrong, each with the way out; the most important first. None when all is well."""
+    link, use, skew = health.link, health.use, health.progress.skew_ms
+    said = []
+    if link.state == Link.State.LOCKED:
+        said.append(_("Locked: {why} Switch the copy off, then open the link again; or revoke it and link the site anew.").format(why=link.reason))  # fmt: skip
+    elif link.state == Link.State.REVOKED:
+        return [_("Revoked: nothing passes. What each site has stays there. To link them again, invite the site anew.")]
+    if use.trouble:
+        said.append(trouble_in_words(link, use))
+    elif health.progress.problem:
+        said.append(_("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."))  # fmt: skip
+    if health.silent and not use.trouble and link.state == Link.State.OPEN:
+        said.append(_("The other site is not heard. See that it runs, and that it may open HTTPS to this one. Nothing is lost: both go on, and catch up afterwards.") if not link.dials  # fmt: skip
+                    else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that the cloud answers."))  # fmt: skip
+    if abs(skew) > SKEW_MS and use.trouble not in CLOCKS:
+        said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
+    if health.parked:
+        said.append(_("{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.").format(n=health.parked))  # fmt: skip
+    if use.wanted:
+        said.append(_("Both sites take new keys at the next exchange."))
+    elif health.key_days > LASTS.days + 7:
+        said.append(_("The keys are {n} days old; they change by themselves after 90. Change them now.").format(n=health.key_days))  # fmt: skip
+    return said
+
+
+def trouble_in_words(link: Link, use: LinkUse) -> str:
+    """What went wrong last, and what to do about it."""
+    where = link.url or str(link.site)
+    return {
+        "unreachable": _("{where} does not answer. See that it runs and that this site may open HTTPS to it; nothing is lost meanwhile."),
+        "certificate": _("The certificate of {where} is not valid: it has expired, or its issuer is not known here. Renew it there, or let this machine trust the issuer."),
+        "not_signed": _("An answer was not signed by {where}: something in between changes what passes. Let this address pass your proxy without inspection, and compare the fingerprint."),
+        "link_closed": _("{where} does not know this link, or not with this key: it was restored from an older backup, or the link was made anew. Revoke the link here and link the site again."),
+        "revoked": _("The link was revoked at the other site. Revoke it here as well; to link them again, invite the site anew."),
+        "locked": _("The link is locked at {where}. Look at “Sites and links” there; it can be opened again from there."),
+        "cloned": _("Two sites use the key of this link. Switch the copy off, then open the link again at {where}."),
+        "replayed": _("{where} has seen a request like this before. Once is chance; if it stays, this site was copied or restored: link it anew."),
+        "clock_suspect": _("A clock is wrong: the two sites differ by minutes. Set both by NTP; nothing is taken until then, and nothing is lost."),
+        "not_open": _("The other site sent something that may not come here. Wait until both know the same policy; if it stays, bring both to the same version."),
+        "unknown_manifest": _("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."),
+        "bad_message": _("A message was damaged on its way and is sent again. If it stays, bring both sites to the same version."),
+        "fault": _("Something unforeseen happened here: the log of the agent says more. It is tried again."),
+    }.get(use.trouble, _("{where} had a fault; its log says more. It is tried again.")).format(where=where)  # fmt: skip
+
+
+def word(state: str) -> tuple[str, str]:
+    """The word for a state, and its tone."""
+    said, tone = STATES[state]
+    return str(said), tone

@@ -1,0 +1,271 @@
+"""Conflicts: what two sites wrote against each other, both values readable, the rule that applied, and the ways to turn it around."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET, require_POST
+
+from ostoja import gate
+from ostoja.access.models import User
+from ostoja.access.policy import explain, find, may, visible, writable_fields
+from ostoja.journal.history import person_id
+from ostoja.kernel import registry
+from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
+from ostoja.kernel.ids import parse_uuid
+from ostoja.kernel.record import SYSTEM_FIELDS, why_not
+from ostoja.web import additions, display, places, says
+from ostoja.web.columns import column, title_of
+from ostoja.web.inside import inside, must
+
+from .. import disputes
+from ..models import Conflict
+from ..resolving import value_of
+from ..standing import kind_here
+
+HERE = "/conflicts"
+PAGE = 50
+TONES = {"open": "amber", "ours": "green", "theirs": "green", "settled": "gray"}
+
+
+@additions.in_navigation
+def waiting(request: HttpRequest) -> list[additions.Place]:
+    """The open conflicts that concern whoever looks, while there are any."""
+    actor = request.actor
+    if not may(actor, Conflict, "view") or not kind_here(request):
+        return []
+    count = disputes.concerning(actor).count()
+    return [additions.Place(HERE, "git-compare", _("Conflicts"), count)] if count or request.path == HERE else []
+
+
+@additions.on_cards
+def on_card(request: HttpRequest, entry, record) -> additions.Part | None:
+    """A line on the card of a record that has open conflicts."""
+    if entry.model is Conflict or not may(request.actor, Conflict, "view") or not kind_here(request):
+        return None
+    keys = list(disputes.concerning(request.actor).filter(record=record.pk).values_list("pk", flat=True)[: PAGE + 1])
+    if not keys:
+        return None
+    said = ngettext("{n} conflict", "{n} conflicts", len(keys)).format(n=len(keys))
+    url = places.record_of(registry.of(Conflict), keys[0]) if len(keys) == 1 else f"{HERE}?record={record.pk}"
+    return additions.Part("hybrid/conflict_note.html", {"said": said, "url": url})
+
+
+@require_GET
+@inside
+def conflicts(request: HttpRequest) -> HttpResponse:
+    """``/conflicts``: what waits for a decision of whoever looks; of one record where ``record`` names it."""
+    must(registry.of(Conflict), request.actor, "view")
+    request.place = HERE
+    rows = disputes.concerning(request.actor).select_related("site", "owner").order_by("-created_at", "-pk")
+    counts = Counter(rows.values_list("about", flat=True))
+    wanted = request.GET.get("object", "")
+    if wanted in counts:
+        rows = rows.filter(about=wanted)
+    if only := parse_uuid(request.GET.get("record", "")):
+        rows = rows.filter(record=only)
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    tabs = [{"label": _("All"), "count": sum(counts.values()), "url": HERE, "current": wanted not in counts}]
+    for label, count in sorted(counts.items()):
+        entry = registry.get(label)
+        name = str(capfirst(entry.model._meta.verbose_name_plural)) if entry else label
+        tabs.append({"label": name, "count": count, "url": f"{HERE}?object={label}", "current": wanted == label})
+    names = _names(request.actor, page.object_list)
+    context = {"tabs": tabs if len(counts) > 1 else [], "page": page, "rows": [_row(request.actor, c, names) for c in page.object_list]}  # fmt: skip
+    return render(request, "hybrid/conflicts.html", context)
+
+
+def _row(actor, conflict: Conflict, names: dict) -> dict:
+    ours, theirs = _both(actor, conflict)
+    return {
+        "url": places.record_of(registry.of(Conflict), conflict.pk), "name": names.get(conflict.record) or _("(not here any more)"),
+        "about": disputes.said(conflict), "what": disputes.headline(conflict), "ours": ours, "theirs": theirs,
+        "site": conflict.site.name, "at": conflict.created_at, "owner": str(conflict.owner or ""), "id": conflict.record,
+    }  # fmt: skip
+
+
+def _names(actor, found) -> dict:
+    """{record: its name} of the records that may be seen; those that were deleted here by what is kept of them."""
+    wanted: dict[str, list] = {}
+    for one in found:
+        wanted.setdefault(one.about, []).append(one.record)
+    names = {}
+    for label, keys in wanted.items():
+        entry = registry.get(label)
+        if entry is not None:
+            names |= {r.pk: title_of(r) for r in visible(actor, entry.model).filter(pk__in=keys)}
+    for one in found:
+        entry = registry.get(one.about)
+        if one.record not in names and isinstance(one.ours, dict) and entry is not None:
+            names[one.record] = disputes.values(actor, one)["ours"].get(entry.surface.title, "")
+    return names
+
+
+def _both(actor, conflict: Conflict) -> tuple[str, str]:
+    """Both values as the field draws them; empty where they are not of one field, or not to be seen."""
+    if not conflict.field:
+        return "", ""
+    record = disputes.record_of(conflict)
+    return tuple(_drawn(actor, conflict, record, conflict.field, text) for text in (conflict.ours, conflict.theirs))
+
+
+def _drawn(actor, conflict: Conflict, record, name: str, text) -> str:
+    """One value as the field draws it on a card."""
+    entry = registry.get(conflict.about)
+    one = column(actor, entry, name) if entry is not None else None
+    if one is None:
+        return _("(not visible)")
+    holder = copy.copy(record) if record is not None else entry.model()
+    if record is not None:
+        holder._state = copy.copy(record._state)
+        holder._state.fields_cache = {}
+    try:
+        value = value_of(one.field, text)
+        if one.field.is_relation and value is not None:
+            related = one.field.related_model
+            rows = visible(actor, related) if related is not User else User.objects.all()
+            if not rows.filter(pk=value).exists():
+                return _("(not visible)")
+        setattr(holder, one.field.attname, value)
+        drawn = display.lines(value) if one.kind == "long" else one.html(holder)
+    except (Refused, ValueError, ObjectDoesNotExist):
+        return str(text)
+    return drawn or display.NOTHING
+
+
+@require_GET
+@inside
+def conflict(request: HttpRequest, pk) -> HttpResponse:
+    """``/conflicts/<id>``: everything about one conflict."""
+    found = find(request.actor, Conflict, pk, related=("site", "owner"))
+    request.place = HERE
+    return _page(request, found)
+
+
+def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int = 200) -> HttpResponse:
+    actor, entry = request.actor, registry.get(found.about)
+    kind, record = disputes.kind_of(found), disputes.record_of(found)
+    seen = record is not None and visible(actor, type(record)).filter(pk=record.pk).exists()
+    ours, theirs = disputes.authors(found)
+    values = _both(actor, found)
+    context = {
+        "conflict": found, "title": (title_of(record) if seen else _names(actor, [found]).get(found.record)) or _("(not here any more)"),
+        "about": disputes.said(found), "headline": disputes.headline(found), "rule": disputes.rule_in_words(found),
+        "way_out": disputes.way_out(found), "reason": disputes.values(actor, found)["reason"] if kind not in (disputes.LATEST, disputes.DELETED) else "",
+        "state": found.get_state_display(), "tone": TONES[found.state], "is_open": found.state == Conflict.State.OPEN,
+        "record_url": places.record_of(entry, record.pk) if seen and entry.parent is None else "",
+        "sides": [
+            _side(_("Ours"), values[0], ours, record, found), _side(_("Theirs"), values[1], theirs, record, found),
+        ] if kind not in (disputes.DELETED, disputes.KEPT, disputes.BOTH) else [],
+        "fields": _fields(actor, found) if kind == disputes.DELETED else [],
+        "author": _said(ours if kind == disputes.DELETED else theirs), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
+        "acts": _acts(actor, found) if found.state == Conflict.State.OPEN else [], "refused": refused,
+    }  # fmt: skip
+    return render(request, "hybrid/conflict.html", context, status=status)
+
+
+def _side(label: str, value, author: disputes.Author, record, found: Conflict) -> dict:
+    text = found.ours if label == _("Ours") else found.theirs
+    stands = False
+    if record is not None and found.field:
+        field = record._meta.get_field(found.field)
+        try:
+            stands = getattr(record, field.attname) == value_of(field, text)
+        except Refused:
+            stands = False
+    return {"label": label, "value": value, "author": _said(author), "stands": stands}
+
+
+def _said(author: disputes.Author) -> dict:
+    """Who wrote it, when and where."""
+    key = person_id(author.key)
+    user = User.objects.filter(pk=key).first() if key else None
+    who = user.name if user else _("Ostoja") if author.key and not key else ""
+    return {"who": who, "key": key or "", "at": author.at, "site": author.site}
+
+
+def _fields(actor, found: Conflict) -> list[dict]:
+    """What the deleted record was, field by field, as far as it may be seen."""
+    entry = registry.get(found.about)
+    out = []
+    for name, text in (disputes.values(actor, found)["ours"] or {}).items():
+        if text not in (None, "") and name not in SYSTEM_FIELDS:
+            out.append({"label": disputes.field_label(entry, name), "value": _drawn(actor, found, None, name, text)})
+    return out
+
+
+def _twins(actor, found: Conflict, record) -> list[dict]:
+    """Both records of a clash, with what can be done about each."""
+    made = []
+    for one in (record, disputes.twin_of(found)):
+        if one is None or not visible(actor, type(one)).filter(pk=one.pk).exists():
+            continue
+        entry = registry.of(type(one))
+        renames = found.field in writable_fields(actor, entry) and bool(explain(actor, one, "change"))
+        merge = entry.verbs.get("merge")
+        made.append({
+            "title": title_of(one), "id": one.pk, "url": places.record_of(entry, one.pk), "value": getattr(one, found.field),
+            "rename": str(entry.fields[found.field].verbose_name) if renames else "", "key": found.field,
+            "merge_url": places.record_of(entry, one.pk, "do/merge") if merge and not why_not(one, merge) and explain(actor, one, "merge") else "",
+            "created": one.created_at,
+        })  # fmt: skip
+    return made
+
+
+def _acts(actor, found: Conflict) -> list[dict]:
+    """The verbs that make sense, those first that may be done; with the reason where they may not."""
+    entry, record = registry.of(Conflict), disputes.record_of(found)
+    made = []
+    for name, label in disputes.verbs_for(found):
+        decision = explain(actor, found, name)
+        if decision and record is not None:
+            decision = explain(actor, record, "change")
+        made.append({
+            "label": label, "icon": entry.verbs[name].icon, "url": f"{HERE}/{found.pk}/decide", "verb": name,
+            "why_not": "" if decision else decision.reason,
+        })  # fmt: skip
+    return made
+
+
+@require_POST
+@inside
+def decide(request: HttpRequest, pk) -> HttpResponse:
+    """Turn a conflict around, or leave it; where a rule stands against it, its sentence is shown with both values."""
+    found = find(request.actor, Conflict, pk, related=("site", "owner"))
+    verb = request.POST.get("verb", "")
+    label = dict(disputes.verbs_for(found)).get(verb)
+    if label is None:
+        raise NotFound(_("There is no such action."))
+    try:
+        gate.perform(request.actor, found, verb)
+    except OstojaError as error:
+        return _page(request, found, error.message, error.status)
+    return says.say(HttpResponseRedirect(HERE), _("{verb}: done, at every site.").format(verb=label))
+
+
+@require_POST
+@inside
+def rename(request: HttpRequest, pk) -> HttpResponse:
+    """Give one of two records with the same value another one; with that it is no conflict any more."""
+    found = find(request.actor, Conflict, pk, related=("site", "owner"))
+    if found.rule != disputes.BOTH or found.state != Conflict.State.OPEN:
+        raise Refused(_("There is nothing to rename here."))
+    one = next((t for t in (disputes.record_of(found), disputes.twin_of(found)) if t and str(t.pk) == request.POST.get("record")), None)  # fmt: skip
+    if one is None:
+        raise NotAllowed(_("The record is not here any more, or you may not see it."))
+    try:
+        gate.perform(request.actor, one, "change", {found.field: request.POST.get("value", "").strip()})
+        gate.perform(request.actor, found, "settle")
+    except OstojaError as error:
+        return _page(request, found, error.message, error.status)
+    return says.say(
+        HttpResponseRedirect(places.record_of(registry.of(Conflict), found.pk)), _("Renamed; it is settled with that.")
+    )
