@@ -113,7 +113,9 @@ def links_to_dial() -> list[tuple]:
 
     found = list(
         over_tenants(
-            connections["owner"], "SELECT id FROM {schema}.hybrid_link WHERE dials AND state = 'open'", states=("open",)
+            connections["owner"],
+            "SELECT id FROM {schema}.hybrid_link WHERE dials AND state = 'open'",
+            states=("open", "catching"),
         )
     )
     with platform_context():

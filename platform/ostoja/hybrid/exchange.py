@@ -20,6 +20,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import OstojaError
 
+from . import renewing
 from .core import apply as applying
 from .core import epochs, graves
 from .core.sequence import Verdict
@@ -283,7 +284,7 @@ class Exchange:
                     counts = receiver.apply(envelope.ops, out.inbound)
                 self._keep(progress, out.inbound, epochs.settle(outgoing, out.inbound), envelope)
         if older:
-            self._retire()
+            self._retire(envelope)
         self.progress.refresh_from_db()
         _complain(out.verdict)
         return counts
@@ -324,7 +325,7 @@ class Exchange:
             inbound(p).whole and p.own_epoch == self.here.epoch
             for p in Progress.objects.filter(link__state=Link.State.OPEN)
         ):
-            Site.objects.filter(here=True).update(restored=False)
+            renewing.caught_up()
 
     def _floor(self, epoch: int) -> None:
         """New records of ours begin at the label version of the incarnation of the premises that we know."""
@@ -334,10 +335,11 @@ class Exchange:
         if Authority.PREMISES in self.here.leads_to(self.link) and (floor := floor_of(epoch)):
             Site.objects.filter(here=True, label_floor__lt=floor).update(label_floor=floor)
 
-    def _retire(self) -> None:
+    def _retire(self, envelope: Envelope) -> None:
         with changing(Actor.system("Sites"), "retire"):
             Site.objects.filter(here=True).update(retired=True)
-        Progress.objects.filter(pk=self.progress.pk).update(problem=OLDER[:300])
+        known = max(self.progress.own_epoch, envelope.peer_epoch)
+        Progress.objects.filter(pk=self.progress.pk).update(problem=OLDER[:300], own_epoch=known)
         raise Retired(OLDER)
 
     def said(self, message: Message) -> None:

@@ -2,7 +2,7 @@
 
 from ostoja.jobs.queue import handler
 
-from . import joining, policing, withdrawing
+from . import joining, policing, tending, withdrawing  # noqa: F401  (tending registers what is done from time to time)
 
 
 @handler(withdrawing.KIND)

@@ -58,6 +58,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "ostoja.web.urls"
 PUBLIC_URLCONF = "ostoja.onboarding.urls"
+SITES_PATH = "/sync/v1/"  # where other sites of a tenant reach this one, also while it catches up
 WSGI_APPLICATION = "ostoja.web.wsgi.application"
 APPEND_SLASH = False
 

@@ -44,6 +44,8 @@ class TenantMiddleware:
             return closed(request, tenant, _suspended)
         if tenant.state == State.BUILDING:
             return closed(request, tenant, _building, retry_after=2)
+        if tenant.state == State.CATCHING_UP and not request.path.startswith(settings.SITES_PATH):
+            return closed(request, tenant, _catching_up, retry_after=10)
         with tenant_context(tenant):
             return self._answered(request)
 
@@ -79,6 +81,14 @@ def _building() -> tuple[str, str, str]:
         "tenant_building",
         _("This workspace is being prepared"),
         _("It will open in a moment. This page tries again by itself."),
+    )
+
+
+def _catching_up() -> tuple[str, str, str]:
+    return (
+        "tenant_catching_up",
+        _("This workspace was restored and is catching up"),
+        _("It opens by itself as soon as it has heard from the company's other site what changed since the backup."),
     )
 
 

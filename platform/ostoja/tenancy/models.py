@@ -25,6 +25,7 @@ class Tenant(TenantMixin):
         BUILDING = "building", _("Building")
         OPEN = "open", _("Open")
         SUSPENDED = "suspended", _("Suspended")
+        CATCHING_UP = "catching", _("Catching up")
         DELETED = "deleted", _("Deleted")
 
     lives_in_public = True

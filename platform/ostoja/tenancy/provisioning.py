@@ -138,9 +138,19 @@ def resume(tenant: Tenant) -> Tenant:
     return _move(tenant, State.OPEN, {State.SUSPENDED}, reason="")
 
 
+def catch_up(tenant: Tenant) -> Tenant:
+    """Close a restored tenant to people until its other sites have told it what it forgot; those can still reach it."""
+    return _move(tenant, State.CATCHING_UP, {State.OPEN, State.CATCHING_UP}, reason="")
+
+
+def caught_up(tenant: Tenant) -> Tenant:
+    """The other sites have told everything: people can come in again."""
+    return _move(tenant, State.OPEN, {State.CATCHING_UP}, reason="")
+
+
 def delete(tenant: Tenant) -> Tenant:
     """Put a tenant into quarantine: its host no longer answers, its schema and its name stay for 30 days."""
-    allowed = {State.BUILDING, State.OPEN, State.SUSPENDED}
+    allowed = {State.BUILDING, State.OPEN, State.SUSPENDED, State.CATCHING_UP}
     return _move(tenant, State.DELETED, allowed, reason="", deleted_at=timezone.now())
 
 
