@@ -301,6 +301,22 @@ def test_handing_the_ownership_over(actor, owner):
     assert {c.record for c in Change.objects.filter(verb="transfer_ownership")} == {owner.pk, heir.pk}
 
 
+def test_an_owner_makes_somebody_an_owner_beside_them(actor, owner, manager):
+    second = make_user("Second")
+    with pytest.raises(Refused) as error:
+        people.share_ownership(actor, second, "wrong")
+    assert list(error.value.fields) == ["password"]
+    with pytest.raises(NotAllowed):
+        people.share_ownership(manager, second, PASSWORD)
+    people.share_ownership(actor, second, PASSWORD)
+    assert actor_of(owner).superuser and actor_of(second).superuser
+    assert {c.record for c in Change.objects.filter(verb="share_ownership")} == {second.pk}
+    with pytest.raises(Refused, match="already"):
+        people.share_ownership(actor, second, PASSWORD)
+    people.transfer_ownership(actor_of(second), owner, PASSWORD)
+    assert list(User.objects.filter(is_owner=True)) == [owner]
+
+
 def test_an_heir_must_be_able_to_sign_in(actor):
     with changing(Actor.system(), "test"):
         agent = User.objects.create(name="Agent", email="agent@example.com")

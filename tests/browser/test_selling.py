@@ -189,3 +189,27 @@ def test_pages_are_accessible_and_fit_a_phone(open_page, stages, deal, path, dar
         assert wrong == [], "\n".join(wrong)
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/deals?f.state=open", "ERP rollout"),
+        ("/deals/board", "ERP rollout"),
+        ("/deals/calendar", "Deals"),
+        ("/deals/{deal}", "ERP rollout"),
+    ],
+)
+def test_on_paper_a_page_is_whole_and_white(open_page, stages, deal, path, words):
+    with open_page(dark=True) as tab:
+        page = tab.go(path.format(deal=deal.pk))
+        page.emulate_media(media="print")
+        expect(page.locator("html")).not_to_have_class(re.compile("dark"))
+        expect(page.locator("#main")).to_contain_text(words)
+        expect(page.locator(".side")).to_be_hidden()
+        cut = page.evaluate(
+            "[...document.querySelectorAll('#main, #main *')].filter(e => e.scrollHeight > e.clientHeight + 2"
+            " && e.clientHeight > 40 && /auto|scroll|hidden/.test(getComputedStyle(e).overflowY)).map(e => e.className)"
+        )
+        assert cut == []
+        assert page.evaluate("[...document.querySelectorAll('#main svg')].every(e => e.clientHeight <= 48)")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -267,10 +268,36 @@ def transfer_ownership(actor: Actor, to: User, password: str) -> None:
 
     Raises NotAllowed, NotFound, Refused (``password``, ``user``), TooMany.
     """
+    with _as_owner(actor, to, password, "transfer_ownership") as (present, new):
+        if not new.is_owner:
+            new.is_owner = True
+            new.save(update_fields=["is_owner", "updated_at"])
+        present.is_owner = False
+        present.save(update_fields=["is_owner", "updated_at"])
+    remembered.forget()
+
+
+def share_ownership(actor: Actor, to: User, password: str) -> None:
+    """Make somebody an owner beside the actor, who proves with the password that it is really they.
+
+    Raises NotAllowed, NotFound, Refused (``password``, ``user``), TooMany.
+    """
+    with _as_owner(actor, to, password, "share_ownership") as (_present, new):
+        if new.is_owner:
+            message = _("{name} is an owner already.").format(name=new.name)
+            raise Refused(message, fields={"user": [message]})
+        new.is_owner = True
+        new.save(update_fields=["is_owner", "updated_at"])
+    remembered.forget()
+
+
+@contextmanager
+def _as_owner(actor: Actor, to: User, password: str, verb: str) -> Iterator[tuple[User, User]]:
+    """The actor and the other person, held, in a transaction; the actor is an owner who gave the password."""
     if actor.kind != "user" or not actor.superuser:
         raise NotAllowed(_("Only the owner hands the ownership over."))
     signin.confirm_password(User.objects.get(pk=actor.user_id), password)
-    with changing(actor, "transfer_ownership"):
+    with changing(actor, verb):
         both = {u.pk: u for u in User.objects.select_for_update().filter(pk__in=[actor.user_id, to.pk]).order_by("pk")}
         present, new = both[actor.user_id], both.get(to.pk)
         if new is None:
@@ -280,10 +307,7 @@ def transfer_ownership(actor: Actor, to: User, password: str) -> None:
         if not new.is_active or not new.password or not new.has_usable_password():
             message = _("{name} can't sign in yet, and an owner must.").format(name=new.name)
             raise Refused(message, fields={"user": [message]})
-        new.is_owner, present.is_owner = True, False
-        new.save(update_fields=["is_owner", "updated_at"])
-        present.save(update_fields=["is_owner", "updated_at"])
-    remembered.forget()
+        yield present, new
 
 
 def set_profile(actor: Actor, *, name: str | None = None, language: str | None = None, zone: str | None = None) -> User:

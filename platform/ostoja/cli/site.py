@@ -17,6 +17,10 @@ TenantOption = Annotated[
     ),
 ]
 
+COLUMNS = [
+    "tenant", "site", "state", "health", "to_send", "to_take", "conflicts", "parked", "purges", "seen", "equal", "key_days",
+]  # fmt: skip
+
 
 @site.command()
 def invite(
@@ -60,22 +64,14 @@ def status(tenant: TenantOption = "", as_json: Json = False) -> None:
     with opened():
         facts = [_status(one) for one in _tenants(tenant)]
         rows = [line for lines in facts for line in lines]
-    columns = [
-        "tenant",
-        "site",
-        "state",
-        "to_send",
-        "to_take",
-        "conflicts",
-        "parked",
-        "purges",
-        "seen",
-        "equal",
-        "problem",
-    ]
-    answer(
-        rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "No tenant here is hybrid.")
-    )
+
+    def show(told: list[dict[str, Any]]) -> None:
+        table(COLUMNS, [[r[c] for c in COLUMNS] for r in told], "No tenant here is hybrid.")
+        for row in told:
+            for sentence in row["problems"]:
+                print(f"{row['site']}: {sentence}")
+
+    answer(rows, as_json, show)
 
 
 @site.command()
@@ -119,26 +115,50 @@ def policy(
     ))  # fmt: skip
 
 
+TenantName = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address.")]
+LinkName = Annotated[
+    str, typer.Option(help="The link's id, or the site's name. [default: the only one]", show_default=False)
+]
+
+
 @site.command()
-def revoke(
-    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
-    link: Annotated[str, typer.Option(help="The link's id, or the site's name.")],
-) -> None:
+def rotate(tenant: TenantName, link: LinkName = "") -> None:
+    """Change the keys of a link: both sites take new ones at the next exchange, and the old ones end with their first use."""
+    _do(tenant, link, "rotate")
+    console().print("Both sites take new keys at their next exchange.")
+
+
+@site.command()
+def reopen(tenant: TenantName, link: LinkName = "") -> None:
+    """Open a link again that was locked because two sites used its key. Switch the copy off before; the keys change at once."""
+    _do(tenant, link, "reopen")
+    console().print("The link is open again; both sites take new keys at once.")
+
+
+@site.command()
+def revoke(tenant: TenantName, link: LinkName = "") -> None:
     """Close a link at once: nothing is sent or taken over it any more. It can't be opened again; enrol anew."""
+    _do(tenant, link, "revoke")
+    console().print("The link is closed.")
+
+
+def _do(tenant: str, wanted: str, verb: str) -> None:
+    """A verb on the link that is meant. Raises NotFound when it is not there, or not the only one."""
     with opened():
         from ostoja.gate import perform
-        from ostoja.hybrid.exchange import open_links
+        from ostoja.hybrid.models import Link
         from ostoja.kernel.actors import Actor
         from ostoja.kernel.errors import NotFound
         from ostoja.tenancy.context import tenant_context
         from ostoja.tenancy.provisioning import find
 
         with tenant_context(find(tenant)):
-            found = next((o for o in open_links() if link in (str(o.pk), str(o.site))), None)
-            if found is None:
-                raise NotFound(f"There is no open link “{link}”: `ostoja site status` shows them.")
-            perform(Actor.system("Command line"), found, "revoke")
-    console().print("The link is closed.")
+            links = Link.objects.exclude(state=Link.State.REVOKED).select_related("site")
+            found = [one for one in links if wanted in ("", str(one.pk), str(one.site))]
+            if len(found) != 1:
+                names = ", ".join(f"“{one.site}”" for one in links) or "none"
+                raise NotFound(f"Name one link with --link; there are: {names}.")
+            perform(Actor.system("Command line"), found[0], verb)
 
 
 def _tenants(wanted: str) -> list:
@@ -157,23 +177,25 @@ def _tenants(wanted: str) -> list:
 
 
 def _status(tenant) -> list[dict[str, Any]]:
-    from ostoja.hybrid.exchange import lag
-    from ostoja.hybrid.models import Conflict, Link, Parked, PurgeCase
+    from ostoja.hybrid.health import health_of, sentences
+    from ostoja.hybrid.models import Link
     from ostoja.tenancy.context import tenant_context
 
     lines = []
     with tenant_context(tenant):
         for link in Link.objects.select_related("site", "progress"):
-            progress = link.progress
+            found, progress = health_of(link), link.progress
             lines.append({
                 "tenant": tenant.slug, "site": str(link.site), "link": str(link.pk), "fingerprint": link.fingerprint,
-                "state": link.state if progress.loaded or not link.dials else "first load", "to_send": lag(link),
-                "to_take": max(0, progress.peer_high - progress.applied),
-                "conflicts": Conflict.objects.filter(site=link.site, state="open").count(),
-                "parked": Parked.objects.filter(link=link).count(),
-                "purges": PurgeCase.objects.filter(link=link, gone_at=None).count(), "seen": progress.seen_at,
+                "state": link.state if progress.loaded or not link.dials else "first load", "health": found.state,
+                "to_send": found.to_send.changes, "to_send_seconds": round(found.to_send.seconds, 1),
+                "to_take": found.to_take.changes, "to_take_seconds": round(found.to_take.seconds, 1),
+                "conflicts": found.conflicts, "parked": found.parked, "purges": found.purges, "seen": progress.seen_at,
+                "unsequenced_since": found.unsequenced_at, "parked_since": found.parked_at, "purges_since": found.purged_at,
                 "skew_ms": progress.skew_ms, "bytes_in": progress.bytes_in, "bytes_out": progress.bytes_out,
-                "equal": progress.equal_at, "problem": progress.problem,
+                "bytes_in_today": found.day[0], "bytes_out_today": found.day[1], "equal": progress.equal_at,
+                "equal_within_a_day": found.is_equal, "key_days": found.key_days, "generation": found.use.generation,
+                "problem": found.use.trouble, "problems": sentences(found),
             })  # fmt: skip
     return lines
 

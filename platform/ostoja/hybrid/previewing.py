@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from django.db import connection, models
 from django.utils.text import Truncator, capfirst
@@ -15,6 +16,7 @@ from ostoja.documents.models import Attachment
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.record import Record
+from ostoja.web import display
 
 from . import labels
 from .core.terms import OPEN
@@ -202,6 +204,8 @@ def _drawn(column: models.Field, texts: list[str]) -> list[str]:
         return [known.get(text, text) for text in texts]
     if isinstance(column, models.BooleanField):
         return [_("Yes") if text == "true" else _("No") for text in texts]
+    if isinstance(column, models.DecimalField):
+        return [display.number(Decimal(text)) for text in texts]
     if isinstance(column, models.DateTimeField):
         return [text[:16] for text in texts]
     return [Truncator(text).chars(MOST_WORDS) for text in texts]

@@ -43,6 +43,7 @@ urlpatterns = [
     path("settings/people/invite", people.invite),
     re_path(rf"^settings/people/{KEY}/roles$", people.roles),
     re_path(rf"^settings/people/{KEY}/owner$", people.owner),
+    re_path(rf"^settings/people/{KEY}/co-owner$", people.co_owner),
     re_path(rf"^settings/people/invitations/{KEY}/resend$", people.resend),
     re_path(rf"^settings/people/invitations/{KEY}/withdraw$", people.withdraw),
     path("settings/roles", settings.roles),

@@ -18,6 +18,6 @@ def decisions(actor) -> list[additions.Place]:
         return []
     waiting = PolicyRule.objects.filter(state=PolicyRule.State.PROPOSED).count()
     return [
-        additions.Place(policy.HERE, "shield-check", _("What leaves the premises"), waiting),
+        additions.Place(policy.HERE, "shield-check", _("What leaves"), waiting),
         additions.Place(purges.HERE, "eraser", _("Called back")),
     ]

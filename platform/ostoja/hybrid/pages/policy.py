@@ -90,7 +90,7 @@ def _decide(about: str, name: str, level: int) -> str:
 def _acts(about: str, name: str, level: int, rules: Iterable[PolicyRule]) -> list[dict]:
     """What can be decided about something at this level, the nearest first."""
     words = {
-        OPEN: (_("Propose to open"), "lock-open"), LOCAL: (_("Keep on the premises"), "lock"),
+        OPEN: (_("Propose to open"), "lock-open"), LOCAL: (_("Keep here"), "lock"),
         SEALED: (_("Seal"), "shield"),
     }  # fmt: skip
     order = (LOCAL, SEALED) if level == OPEN else (OPEN, SEALED) if level == LOCAL else (LOCAL, OPEN)

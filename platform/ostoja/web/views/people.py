@@ -94,6 +94,8 @@ def _acts_of_user(actor, user: User) -> list[dict]:
         and user.is_active
         and user.pk != actor.user_id
     ):
+        if not user.is_owner:
+            acts.append({"label": _("Make them an owner too"), "icon": "shield", "url": f"{HERE}/{user.pk}/co-owner"})
         acts.append({"label": _("Make them the owner"), "icon": "key-round", "url": f"{HERE}/{user.pk}/owner"})
     return acts
 
@@ -214,6 +216,25 @@ def owner(request: HttpRequest, pk) -> HttpResponse:
         status,
         "danger",
     )
+
+
+@inside
+def co_owner(request: HttpRequest, pk) -> HttpResponse:
+    """Make somebody an owner beside oneself."""
+    user = engine.user_of(request.actor, pk)
+    form = OwnerForm(request.POST or None)
+    status = 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                engine.share_ownership(request.actor, user, form.cleaned_data["password"])
+                return _done(_("{name} is an owner as well now.").format(name=user.name))
+            except OstojaError as error:
+                blame(form, error if isinstance(error, Refused) else Refused(error.message))
+    words = _("You both decide about everything then; some decisions need two owners.")
+    title = _("Make {name} an owner too").format(name=user.name)
+    return _dialog(request, form, title, words, _("Make an owner"), "shield", status)
 
 
 def _dialog(request, form, title, words, submit, icon, status=200, variant="primary") -> HttpResponse:

@@ -1,9 +1,11 @@
-/* Sets the dark class before the first paint, from the remembered choice or the system's; loaded in <head>, blocking. */
+/* Sets the dark class before the first paint, from the remembered choice or the system's; loaded in <head>, blocking. Paper is white. */
 const root = document.documentElement;
 const system = matchMedia("(prefers-color-scheme: dark)");
-const apply = () => root.classList.toggle("dark", root.dataset.theme === "dark" || (root.dataset.theme !== "light" && system.matches));
+const paper = matchMedia("print");
+const wanted = () => root.dataset.theme === "dark" || (root.dataset.theme !== "light" && system.matches);
+const apply = () => root.classList.toggle("dark", wanted() && !paper.matches);
 apply();
-system.addEventListener("change", apply);
+for (const query of [system, paper]) query.addEventListener("change", apply);
 window.ostojaTheme = (choice) => {
   root.dataset.theme = choice;
   const year = 60 * 60 * 24 * 365;
