@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
@@ -336,7 +337,7 @@ class PolicyRule(Record):
         OBJECT = "object", _("Object")
 
     class Level(models.IntegerChoices):
-        OPEN = 0, _("Open")
+        OPEN = 0, pgettext_lazy("level", "Open")
         LOCAL = 1, _("Stays here")
         SEALED = 2, _("Sealed")
 

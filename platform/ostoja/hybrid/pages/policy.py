@@ -68,7 +68,7 @@ def policy(request: HttpRequest) -> HttpResponse:
         "narrowed": bool(q or level or chosen),
         "q": q, "object": only, "level": level,
         "levels": [
-            ("open", _("Open")), ("local", _("Stays here")), ("sealed", _("Sealed")), ("never", _("Never leaves"))
+            ("open", PolicyRule.Level.OPEN.label), ("local", _("Stays here")), ("sealed", _("Sealed")), ("never", _("Never leaves"))
         ],
         "here": HERE,
     }  # fmt: skip
