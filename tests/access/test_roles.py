@@ -57,3 +57,8 @@ def test_a_star_stays_where_it_was_and_comes_nowhere_by_itself():
 
 def test_what_is_not_in_the_matrix_is_not_taken():
     assert roles.grants_of({"access.user:fly": "all", "no.object:view": "all", "access.userrole:view": "all"}) == {}
+
+
+def test_the_daily_objects_come_first():
+    groups = [line.group for line in roles.matrix({})]
+    assert groups[0] == "crm" and "" not in groups[: len([g for g in groups if g])]

@@ -86,11 +86,14 @@ def scope_name(scope: str) -> str:
 
 
 def matrix(grants: Mapping) -> list[Line]:
-    """What these grants mean, object by object in the order of navigation. Parts are left out: they follow their record."""
+    """What these grants mean, object by object: the daily ones in the order of navigation, then what is in no navigation.
+
+    Parts are left out: they follow their record.
+    """
     rights = merged([grants])
     general = rights.get("*", {})
     lines = []
-    for entry in registry.entries():
+    for entry in sorted(registry.entries(), key=lambda e: not e.surface.group):
         if entry.parent is not None:
             continue
         said = rights.get(entry.label, general)
