@@ -1,13 +1,13 @@
-"""Two sites in one database for tests: a cloud tenant and a premises tenant with a line between them that tests control."""
+"""Sites in one database for tests: tenants that are enrolled as a tree, with lines between them that tests control."""
 
 from __future__ import annotations
 
-from django.db import connection
+from typing import NamedTuple
 
 from ostoja.gate import perform
 from ostoja.hybrid import enrolment, keys
 from ostoja.hybrid.exchange import Exchange, Message
-from ostoja.hybrid.models import Link, Progress
+from ostoja.hybrid.models import Link, Progress, Site
 from ostoja.hybrid.sites import manifest_in_force, new_epoch
 from ostoja.kernel.actors import Actor
 from ostoja.tenancy.context import tenant_context
@@ -15,66 +15,97 @@ from ostoja.tenancy.context import tenant_context
 SYSTEM = Actor.system("Test")
 
 
-class Pair:
-    """A cloud and a premises that are enrolled; ``talk()`` lets them exchange until nobody has anything to say."""
+class Line(NamedTuple):
+    """A link of two tenants; the key of the link is the same at both."""
 
-    def __init__(self, cloud, premises):
-        self.cloud, self.premises = cloud, premises
+    above: object
+    below: object
+    key: str
+
+    def other(self, tenant):
+        """The tenant at the other end."""
+        return self.below if tenant is self.above else self.above
+
+
+class Sites:
+    """Tenants that are enrolled as a tree; ``talk()`` lets them exchange until nobody has anything to say."""
+
+    def __init__(self):
+        self.lines: list[Line] = []
         self.wire: list[bytes] = []
+
+    def join(self, above, below, kind: str = Site.Kind.PREMISES, name: str = "Warsaw") -> Line:
+        """Enrol the empty tenant ``below`` at ``above``."""
         private, public = keys.new_pair()
         epoch = new_epoch()
-        with tenant_context(premises):
+        with tenant_context(below):
             manifest = manifest_in_force().canonical
-        with tenant_context(cloud):
-            code = enrolment.invite(SYSTEM)
-            answer = enrolment.accept(code, public, "Warsaw", epoch, manifest)
-        enrolment.note(premises, answer, private, public, epoch, "http://cloud.example")
+        with tenant_context(above):
+            code = enrolment.invite(SYSTEM, kind)
+            answer = enrolment.accept(code, public, name, epoch, manifest)
+        enrolment.note(below, answer, private, public, epoch, "http://cloud.example")
+        self.lines.append(Line(above, below, str(answer["link"])))
+        return self.lines[-1]
 
-    def exchange(self, tenant) -> Exchange:
-        """The link as this tenant sees it; the tenant must be open."""
-        return Exchange(Link.objects.select_related("site", "progress").get())
+    def exchange(self, tenant, line: Line | None = None) -> Exchange:
+        """A link as this tenant sees it, its only one unless named; the tenant must be open."""
+        links = Link.objects.select_related("site", "progress")
+        return Exchange(links.get() if line is None else links.get(pk=line.key))
 
     def load(self) -> None:
-        """The premises get everything that the cloud has, and the cloud knows that."""
-        for _round in range(20):
-            self.send(self.premises, self.cloud)
-            self.send(self.cloud, self.premises)
-            if self.progress(self.premises).loaded and self.progress(self.cloud).told:
-                return
-        raise AssertionError("The first load does not end.")
+        """Lower sites get everything that those above have, and the sites above know that."""
+        for line in self.lines:
+            for _round in range(20):
+                self.send(line.below, line.above, line)
+                self.send(line.above, line.below, line)
+                if self.progress(line.below, line).loaded and self.progress(line.above, line).told:
+                    break
+            else:
+                raise AssertionError("The first load does not end.")
 
-    def progress(self, tenant) -> Progress:
+    def progress(self, tenant, line: Line | None = None) -> Progress:
         """How far a side is."""
         with tenant_context(tenant):
-            return Progress.objects.get()
+            return Progress.objects.get() if line is None else Progress.objects.get(link=line.key)
 
     def carry(self, packed: bytes) -> Message:
         """What the line does to a message: nothing but note it."""
         self.wire.append(packed)
         return Message.unpack(packed)
 
-    def send(self, source, target) -> int:
+    def send(self, source, target, line: Line | None = None) -> int:
         """One message from one to the other; answers how many operations it carried."""
         with tenant_context(source):
-            exchange = self.exchange(source)
+            exchange = self.exchange(source, line)
             message = exchange.outgoing()
         with tenant_context(target):
-            self.exchange(target).incoming(self.carry(message.pack()))
+            self.exchange(target, line).incoming(self.carry(message.pack()))
         with tenant_context(source):
-            self.exchange(source).said(message)
+            self.exchange(source, line).said(message)
         return sum(len(e.ops) for e in message.envelopes)
 
     def talk(self, rounds: int = 8) -> None:
         """Exchange in both directions until neither has anything new."""
         for _round in range(rounds):
-            busy = self.send(self.premises, self.cloud) + self.send(self.cloud, self.premises)
-            with tenant_context(self.cloud):
-                busy += self.exchange(self.cloud).waiting()
-            with tenant_context(self.premises):
-                busy += self.exchange(self.premises).waiting()
+            busy = 0
+            for line in self.lines:
+                busy += self.send(line.below, line.above, line) + self.send(line.above, line.below, line)
+            for line in self.lines:
+                for tenant in (line.above, line.below):
+                    with tenant_context(tenant):
+                        busy += self.exchange(tenant, line).waiting()
             if not busy:
                 return
-        raise AssertionError("The two sites do not come to rest.")
+        raise AssertionError("The sites do not come to rest.")
+
+
+class Pair(Sites):
+    """A cloud and a premises that are enrolled."""
+
+    def __init__(self, cloud, premises):
+        super().__init__()
+        self.cloud, self.premises = cloud, premises
+        self.join(cloud, premises)
 
 
 def do(tenant, target, verb="change", data=None):
@@ -89,10 +120,3 @@ def value(tenant, record, name):
     """A value as one site has it; the model's DoesNotExist when it has none."""
     with tenant_context(tenant):
         return getattr(type(record).objects.get(pk=record.pk), name)
-
-
-def clocks(tenant) -> dict:
-    """Every clock of a site."""
-    with tenant_context(tenant), connection.cursor() as cursor:
-        cursor.execute("SELECT id::text, model, cl, hlc, site, stamps, held FROM hybrid_clock")
-        return {row[0]: row[1:] for row in cursor.fetchall()}

@@ -96,10 +96,15 @@ def withdraw() -> int:
             _empty_conflicts(cursor, table, list(table.open(site.ceiling)) if tables.get(table.label) is table else [])
         if first is not None:
             cursor.execute("SELECT journal_chain_anew(%s)", [first])
-    with schema_context(tenant.schema_name), connections["owner"].cursor() as cursor:
-        for name in cleared:  # so that nothing is left in the files either
-            cursor.execute(f'VACUUM (FULL) "{name}"')
+    _compact(tenant.schema_name, cleared)
     return len(cleared) - 1
+
+
+def _compact(schema: str, names: list[str]) -> None:
+    """Write these tables anew, so that nothing is left in the files either."""
+    with schema_context(schema), connections["owner"].cursor() as cursor:
+        for name in names:
+            cursor.execute(f'VACUUM (FULL) "{name}"')
 
 
 def _on_its_way(site: Here, link: Link, to: Manifest) -> bool:
