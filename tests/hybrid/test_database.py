@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from two_sites import SYSTEM, Pair, do, value
 
-from ostoja.crm.sales.models import Deal, Pipeline, Stage
+from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
 from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.journal.context import changing
 from ostoja.party.models import Party
@@ -247,3 +247,65 @@ def test_both_sides_are_compared_down_to_the_record(pair):
     assert differing() == []
     do(pair.premises, pair.party, data={"notes": "Only here, and rightly so"})
     assert differing() == []
+
+
+def line(tenant, deal, price):
+    return do(tenant, DealLine, "add", {"deal": deal.pk, "description": "Chair", "quantity": "1", "price": price})
+
+
+def test_lines_that_both_sites_added_all_count_and_nobody_is_asked(pair):
+    line(pair.premises, pair.deal, "10")
+    line(pair.cloud, pair.deal, "5")
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert str(value(side, pair.deal, "amount")) == "15.00"
+        with tenant_context(side):
+            assert not Conflict.objects.exists() and not Parked.objects.exists()
+
+
+def test_a_deal_that_is_won_here_and_moved_there_stands_in_a_stage_of_its_state(pair):
+    with tenant_context(pair.cloud):
+        talk = Stage.objects.get(name="Talk")
+    other = do(
+        pair.premises, Stage, "add", {"pipeline": talk.pipeline_id, "name": "Offer", "kind": "open", "position": 9}
+    )
+    pair.talk()
+    do(pair.premises, pair.deal, "win")
+    do(pair.cloud, pair.deal, data={"stage": other.pk})
+    pair.talk()
+    states = {
+        (value(side, pair.deal, "state"), value(side, pair.deal, "stage_id")) for side in (pair.premises, pair.cloud)
+    }
+    assert len(states) == 1
+    with tenant_context(pair.premises):
+        state, stage = states.pop()
+        assert Stage.objects.get(pk=stage).kind == state
+        assert not Parked.objects.exists()
+
+
+def test_a_deal_won_in_the_cloud_takes_an_edit_that_the_premises_made_before(pair):
+    do(pair.premises, pair.deal, data={"title": "Edited on the premises"})
+    do(pair.cloud, pair.deal, "win")
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert (value(side, pair.deal, "state"), value(side, pair.deal, "title")) == ("won", "Edited on the premises")
+        with tenant_context(side):
+            assert not Parked.objects.exists()
+
+
+def test_a_deal_reopened_and_changed_in_the_cloud_is_reopened_and_changed_on_the_premises(pair):
+    line(pair.cloud, pair.deal, "7")
+    do(pair.cloud, pair.deal, "win")
+    pair.talk()
+    do(pair.cloud, pair.deal, "reopen", {"reopened_because": "Forgot a chair"})
+    line(pair.cloud, pair.deal, "3")
+    do(pair.cloud, pair.deal, data={"title": "With one more chair"})
+    do(pair.cloud, pair.deal, "win")
+    pair.talk()
+    assert value(pair.premises, pair.deal, "title") == "With one more chair"
+    assert (str(value(pair.premises, pair.deal, "amount")), value(pair.premises, pair.deal, "state")) == (
+        "10.00",
+        "won",
+    )
+    with tenant_context(pair.premises):
+        assert not Parked.objects.exists() and not Conflict.objects.exists()

@@ -55,7 +55,7 @@ def _sides(dispute: Dispute, before: Held) -> tuple[str | None, str | None]:
 def _derived(attempt, dispute: Dispute) -> bool:
     """Whether the field is what a rule makes of the record's parts: then nobody typed it, and the rule makes it anew."""
     table = attempt.tables.get(dispute.key.model)
-    part = getattr(table.model, "sync_derived", {}).get(dispute.field) if table else None
+    part = table.model.sync_derived.get(dispute.field) if table else None
     if part is None:
         return False
     below = attempt.tables.get(part)

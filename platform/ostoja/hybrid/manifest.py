@@ -91,7 +91,7 @@ def _terms(model, policy: Policy, travelling: set) -> ModelTerms:
         if refers is not None and refers not in travelling:
             level = max(level, LOCAL)  # a key of what never leaves tells that it exists
         fields[column.name] = FieldTerms(level, merge, refers._meta.label_lower if refers else "")
-    together = tuple(tuple(group) for group in getattr(model, "sync_together", ()))
+    together = tuple(tuple(group) for group in model.sync_together)
     for group in together:  # a group is as closed as its most closed field
         top = max(fields[name].level for name in group)
         fields |= {name: fields[name]._replace(level=top) for name in group}

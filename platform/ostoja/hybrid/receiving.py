@@ -122,6 +122,7 @@ class Attempt:
         self.writer = Writer(self.tables)
         self.failed: dict[Key, str] = {}
         self.later: list[Put] = []
+        self.detours: dict[str, Put] = {}
         self.same: list[tuple] = []
         self.unclear = False
 
@@ -240,6 +241,7 @@ class Attempt:
         ready = [put for put in puts if put.key not in failed]
         refusals = self.writer.write(ready)
         self.later += [put for put in ready if put.key in refusals]
+        self.detours |= {put.key.id: put for put in ready if put.passed}
         for table, key, was in deletes:
             self._delete(table, key, was, out)
         clocks = {}
@@ -277,7 +279,7 @@ class Attempt:
 
     def _write_later(self) -> None:
         """What stood in the way may be written by now: parts, states between; two with one name are both kept."""
-        later, self.later = self.later, []
+        later, self.later = self._by_detours(self.later), []
         for put in later:
             edges = self.tables.manifest.models[put.table.label].edges
             refused = self.writer.step_by_step(put, edges)
@@ -290,6 +292,23 @@ class Attempt:
                 refused = clashes.both_kept(self, put, refused)
             if refused is not None:
                 self.failed[put.key] = refused.message
+
+    def _by_detours(self, later: list[Put]) -> list[Put]:
+        """A record that was reopened, changed and closed again is so here as well, its parts too; answers what is left."""
+        left = []
+        families: dict[str, list[Put]] = defaultdict(list)
+        for put in later:
+            place = put.key.id if put.key.id in self.detours else put.part_of
+            families[place if place in self.detours else ""].append(put)
+        for place, puts in families.items():
+            if place:
+                whole = self.detours[place]
+                parts = [put for put in puts if put.key.id != place]
+                edges = self.tables.manifest.models[whole.table.label].edges
+                if self.writer.by_a_detour(whole, parts, edges):
+                    continue
+            left += puts
+        return left
 
     def _delete(self, table: Table, key: Key, was: Row, out: Outcome) -> None:
         refused = taking.delete(self, table, key)
@@ -354,7 +373,13 @@ def _put(table: Table, key: Key, was, thing: Row, state: Holding) -> Put:
     changed = {
         n: c.value for n, c in thing.cells.items() if (b := cells.get(n)) is not c and (b is None or b.value != c.value)
     }
-    return Put(table, key, changed, new=False, before=state.values.get(key.id, ()))
+    put = Put(table, key, changed, new=False, before=state.values.get(key.id, ()))
+    for name in table.terms.edges:
+        cell, old = thing.cells.get(name), cells.get(name)
+        if cell is not None and old is not None and cell is not old and cell.value == old.value:
+            moved = table.terms.group_of.get(name, (name,))
+            put.passed |= {n: thing.cells[n].value for n in moved if n in thing.cells}
+    return put
 
 
 def _named(ops: Iterable[Op], table: Table) -> set[str]:

@@ -22,7 +22,10 @@ REFUSALS = (IntegrityError, DataError, InternalError)
 
 @dataclass
 class Put:
-    """One row to be written: the fields that change with their values as text, references resolved; ``new``: it is made."""
+    """One row to be written: the fields that change with their values as text, references resolved; ``new``: it is made.
+
+    ``passed``: the row left its state and came back to it elsewhere; its state with all that moves with it.
+    """
 
     table: Table
     key: Key
@@ -31,6 +34,13 @@ class Put:
     before: tuple[str | None, ...] = ()
     absent: list[Absent] = field(default_factory=list)
     final: tuple[str | None, ...] = ()
+    passed: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def part_of(self) -> str:
+        """The key of the record that the row is a part of; "" when of none."""
+        inside = self.table.inside
+        return (self.values.get(inside) or self.was().get(inside) or "") if inside else ""
 
     def was(self) -> dict[str, str | None]:
         """The row as it was, by field."""
@@ -166,6 +176,27 @@ class Writer:
             return said(error)
         self.keep_absent([put])
         return None
+
+    def by_a_detour(self, put: Put, parts: list[Put], edges: Mapping[str, Mapping[str, tuple[str, ...]]]) -> bool:
+        """Write a row and parts of it as it happened: the state was left, things changed, the state was taken again."""
+        was = put.was()
+        for name in put.passed.keys() & edges.keys():
+            for between in edges[name].get(was.get(name), ()):
+                if (back := path(edges[name], between, put.passed[name])) is None:
+                    continue
+                try:
+                    with transaction.atomic():
+                        _update([Put(put.table, put.key, {name: between}, new=False)])
+                        if self.write(parts):
+                            raise IntegrityError
+                        for step in back[:-1]:
+                            _update([Put(put.table, put.key, {name: step}, new=False)])
+                        _update([Put(put.table, put.key, {**put.values, **put.passed}, new=False)])
+                except REFUSALS:
+                    continue
+                self.keep_absent([put])
+                return True
+        return False
 
     def take_over(self, put: Put) -> Refused | None:
         """Write a row as the site above has it, whatever state it is in here: the rules were kept there."""

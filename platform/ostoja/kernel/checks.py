@@ -27,6 +27,7 @@ def declarations(app_configs, **kwargs):
             continue
         errors += _says(model)
         if issubclass(model, Record):
+            errors += _merges(model)
             errors += _verbs(model)
     for entry in registry.entries():
         errors += _surface(entry)
@@ -48,6 +49,15 @@ def _says(model):
             yield Error(f"{model.__name__}.{name} has no data class.", obj=model, id="ostoja.E004")
     for name in sorted(set(data.named) - names):
         yield Error(f"{model.__name__}.data names {name}, which is no field.", obj=model, id="ostoja.E005")
+
+
+def _merges(model):
+    fields = {f.name for f in model._meta.concrete_fields}
+    named = [name for group in model.sync_together for name in group]
+    for name in sorted({*named, *model.sync_derived} - fields):
+        yield Error(f"{model.__name__} says how {name} merges, which is no field.", obj=model, id="ostoja.E006")
+    for name in sorted({n for n in named if named.count(n) > 1}):
+        yield Error(f"{model.__name__}.{name} is in two groups that merge as one.", obj=model, id="ostoja.E007")
 
 
 def _verbs(model):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -84,7 +85,14 @@ class Thing(models.Model):
 
 
 class Record(Thing):
-    """One business object: journalled, versioned, changed only through the gate."""
+    """One business object: journalled, versioned, changed only through the gate.
+
+    ``sync_together`` are groups of fields that merge as one between sites (an amount and its currency); ``sync_derived`` says
+    which field a rule makes of which parts (``{"amount": "sales.dealline"}``), so that nobody is asked about it.
+    """
+
+    sync_together: tuple[tuple[str, ...], ...] = ()
+    sync_derived: Mapping[str, str] = MappingProxyType({})
 
     created_at = models.DateTimeField(_("created"), auto_now_add=True, editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True, editable=False)

@@ -91,6 +91,7 @@ class Party(Record):
         subject="id",
     )  # fmt: skip
     sync = Sync.MERGE
+    sync_together = (("name", "first_name", "last_name"),)
 
     class Meta:
         verbose_name = _("customer")

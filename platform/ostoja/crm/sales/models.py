@@ -180,6 +180,8 @@ class Deal(Record):
         subject="party",
     )  # fmt: skip
     sync = Sync.MERGE
+    sync_together = (("state", "stage", "pipeline", "closed_at", "lost_reason"), ("amount", "currency"))
+    sync_derived = {"amount": "sales.dealline"}
 
     class Meta:
         verbose_name = _("deal")
@@ -288,6 +290,7 @@ class DealLine(Record):
 
     data = Data(internal=["deal", "position", "product", "description", "quantity", "price", "discount", "net"])
     sync = Sync.MERGE
+    sync_together = (("quantity", "price", "discount", "net"),)
 
     class Meta:
         verbose_name = _("line")
