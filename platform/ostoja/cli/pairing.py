@@ -131,16 +131,20 @@ def finish(port: int) -> str:
     with opened() as declared:
         from ostoja.access.models import User
         from ostoja.access.passwords import hashed
+        from ostoja.hybrid.reaching import set_address
         from ostoja.journal.context import changing
         from ostoja.kernel.actors import Actor
         from ostoja.onboarding.demo import EMAIL, PASSWORD
         from ostoja.tenancy.context import tenant_context
         from ostoja.tenancy.provisioning import find
 
+        here = f"http://{TENANT}.{declared.installation.base_domain}:{port}"
+        with tenant_context(find(TENANT)):
+            set_address(Actor.system("Demo"), here)
         with tenant_context(find(TENANT)), changing(Actor.system("Demo"), "change"):
             if declared.installation.development:
                 User.objects.filter(email=EMAIL, password="").update(password=hashed(PASSWORD))
-        return f"http://{TENANT}.{declared.installation.base_domain}:{port}/  (sign in as {EMAIL} with the password {PASSWORD})"
+        return f"{here}/  (sign in as {EMAIL} with the password {PASSWORD})"
 
 
 if __name__ == "__main__":

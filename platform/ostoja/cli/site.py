@@ -45,17 +45,59 @@ def enrol(
     url: Annotated[str, typer.Option(help="The tenant's address in the cloud, such as https://company.example.com.")],
     code: Annotated[str, typer.Option(help="The one-time code that the cloud gave.")],
     name: Annotated[str, typer.Option(help="What this site is called.")] = "",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Where browsers find this site, such as https://office.example.com; `ostoja site address` says it later."
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """On the premises: join a tenant of the cloud. Everything it has comes here; only HTTPS from here to there is needed."""
     with opened():
+        from ostoja.hybrid import reaching
         from ostoja.hybrid.joining import join
+        from ostoja.kernel.actors import Actor
+        from ostoja.tenancy.context import tenant_context
 
+        address = address and reaching.origin(address)
         link, tenant = join(url, code, name or socket.gethostname(), console().print)
+        if address:
+            with tenant_context(tenant):
+                reaching.set_address(Actor.system("Command line"), address)
         facts = {"tenant": tenant.slug, "link": str(link.pk), "fingerprint": link.fingerprint}
     answer(facts, as_json, lambda told: print(
         f"Linked. Compare these words with those in the cloud (Settings, Links): {told['fingerprint']}"
     ))  # fmt: skip
+
+
+@site.command()
+def address(
+    url: Annotated[
+        str | None,
+        typer.Argument(help="Such as https://office.example.com; `-` takes it away. Without it: says the present one."),
+    ] = None,
+    tenant: TenantOption = "",
+    as_json: Json = False,
+) -> None:
+    """On the premises: say where browsers find this site, so that pages of the cloud can show what is kept here, in frames."""
+    with opened():
+        from ostoja.hybrid import reaching
+        from ostoja.kernel.actors import Actor
+        from ostoja.kernel.errors import Refused
+        from ostoja.tenancy.context import tenant_context
+
+        found = _tenants(tenant)
+        if len(found) != 1:
+            raise Refused("Say which tenant: `--tenant ADDRESS`.")
+        with tenant_context(found[0]):
+            if url is not None:
+                system = Actor.system("Command line")
+                reaching.set_address(system, "" if url == "-" else url)
+            facts = {"tenant": found[0].slug, "address": reaching.own_address(), "framed_by": reaching.parent_origin()}
+    answer(
+        facts, as_json, lambda told: print(told["address"] or "No address was said: `ostoja site address https://…`")
+    )
 
 
 @site.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import PurePath
 from typing import BinaryIO
@@ -13,11 +13,13 @@ import filetype
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import default_storage
+from django.db import IntegrityError
 from django.http import FileResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import find, require
+from ostoja.gate import refusal
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -65,6 +67,9 @@ def store(actor: Actor, target, upload: BinaryIO, name: str) -> Attachment:
                 **{registry.of(kind).surface.inside: target},
                 name=name, size=size, mime=mime, sha256=digest, key=key, uploaded_by_id=actor.user_id,
             )  # fmt: skip
+    except IntegrityError as error:
+        default_storage.delete(key)
+        raise refusal(error) from error
     except BaseException:
         default_storage.delete(key)
         raise
@@ -114,6 +119,8 @@ def _refused(message: str) -> Refused:
 def open_file(actor: Actor, kind: type[Attachment], key) -> tuple[Attachment, BinaryIO]:
     """The attachment and its bytes, if the actor may see the record that it belongs to. Raises NotFound."""
     attachment = find(actor, kind, key)
+    if not attachment.key:
+        raise NotFound(_("The file is on its way from the other site. Try again in a moment."))
     own = f"{current_tenant().schema_name}/files/"
     if not attachment.key.startswith(own) or not default_storage.exists(attachment.key):
         raise NotFound(_("The file is no longer there."))
@@ -130,6 +137,15 @@ def response(attachment: Attachment, content: BinaryIO) -> FileResponse:
     return answer
 
 
+_kept: list[Callable[[], Iterable[str]]] = []
+
+
+def keeps_files(function: Callable[[], Iterable[str]]) -> Callable[[], Iterable[str]]:
+    """Declare a function that answers the keys of files of the open tenant that stay although no attachment names them."""
+    _kept.append(function)
+    return function
+
+
 def orphans(older_than: timedelta = timedelta(days=1)) -> Iterator[str]:
     """Keys of stored files of the open tenant that no attachment names, and that no upload is just bringing."""
     folder = f"{current_tenant().schema_name}/files"
@@ -137,6 +153,7 @@ def orphans(older_than: timedelta = timedelta(days=1)) -> Iterator[str]:
         return
     kinds = [e.model for e in registry.entries() if issubclass(e.model, Attachment)]
     known = {key for kind in kinds for key in kind.objects.values_list("key", flat=True)}
+    known |= {key for asked in _kept for key in asked()}
     before = timezone.now() - older_than
     for name in default_storage.listdir(folder)[1]:
         key = f"{folder}/{name}"

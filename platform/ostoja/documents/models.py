@@ -11,15 +11,19 @@ from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
 
-# A file may get another name or, in a merge, another record; never other bytes.
+# A file may get another name or, in a merge, another record; never other bytes. The bytes may come after the
+# record, when another site of the tenant sends it.
 BYTES_STAY = """
-IF (NEW.key, NEW.sha256, NEW.size, NEW.mime) IS DISTINCT FROM (OLD.key, OLD.sha256, OLD.size, OLD.mime) THEN {refuse} END IF;
+IF (NEW.sha256, NEW.size, NEW.mime) IS DISTINCT FROM (OLD.sha256, OLD.size, OLD.mime) OR NEW.key <> OLD.key AND OLD.key <> '' THEN
+  {refuse}
+END IF;
 RETURN NEW;
 """
 
 
 class Attachment(Record):
-    """One immutable file; its bytes are in the tenant's file storage under ``key``. ``size`` is in bytes.
+    """One immutable file; its bytes are in the tenant's file storage under ``key``, which is empty while they are on their way
+    from another site. ``size`` is in bytes.
 
     There is one concrete kind for every object that may have files, so that a file's rights are its record's.
     """
@@ -44,7 +48,7 @@ class Attachment(Record):
                 BYTES_STAY, name="%(class)s_bytes_stay", on="UPDATE", timing="BEFORE",
                 says=_("A stored file doesn't change. Upload it again instead."),
             ),
-            models.UniqueConstraint(fields=["key"], name="%(class)s_key_is_unique"),
+            models.UniqueConstraint(fields=["key"], condition=~models.Q(key=""), name="%(class)s_key_is_unique"),
         ]  # fmt: skip
 
     def __str__(self):

@@ -1,4 +1,4 @@
-"""The agent of a site that dials: two lanes for every open link, tried again with growing pauses; it never gives up."""
+"""The agent of a site that dials: three lanes for every open link, tried again with growing pauses; it never gives up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils.timezone import now as timezone_now
 
 log = logging.getLogger(__name__)
 LOOK = 0.05  # seconds between two looks for changes of ours
+CARRY = 3.0  # seconds between two looks for files to carry
 LINKS = 5.0  # seconds between two looks for new links
 LONGEST_PAUSE = 300.0
 EQUAL = timedelta(hours=12)  # how long a comparison that found both sites equal is good for
@@ -49,6 +50,7 @@ class Lane(threading.Thread):
         from ostoja.tenancy.context import tenant_context
 
         from .dialling import Caller
+        from .files import Carrier
         from .models import Link
 
         with tenant_context(self.tenant):
@@ -58,8 +60,12 @@ class Lane(threading.Thread):
                     self._goodbye(Caller(link, self.lane))
                 return False
             caller = Caller(link, self.lane)
+            carrier = Carrier(caller)
             while not self.stopping.is_set():
-                if self.lane == "pull":
+                if self.lane == "carry":
+                    if not carrier.work():
+                        self.stopping.wait(CARRY)
+                elif self.lane == "pull":
                     caller.pull()
                 elif not caller.push():
                     self._compare(caller)
@@ -136,7 +142,7 @@ def main() -> None:
     while not stopping.is_set():
         try:
             for tenant, link in links_to_dial():
-                for lane in ("push", "pull"):
+                for lane in ("push", "pull", "carry"):
                     if (link, lane) not in running or not running[link, lane].is_alive():
                         running[link, lane] = Lane(tenant, link, lane, stopping)
                         running[link, lane].start()

@@ -13,9 +13,10 @@ from django.db.models import F
 from ostoja.kernel.errors import OstojaError
 
 from . import keys, rotating, using
+from .carrying import packed, unpacked
 from .exchange import Exchange, Message
 from .models import Link, LinkUse, Progress
-from .recognising import Claim
+from .recognising import LANES, Claim
 
 CONNECT, READ = 10, 40  # seconds
 KEYS = 2.0  # seconds between two looks whether new keys are due
@@ -107,6 +108,10 @@ class Caller:
         """Ask a question of the comparison. Raises Unreachable."""
         return orjson.loads(self._post("verify", orjson.dumps(question)))
 
+    def carry(self, head: Mapping, content: bytes = b"") -> tuple[dict, bytes]:
+        """Say or ask something beside the stream, with bytes of a file. Raises Unreachable."""
+        return unpacked(self._post("carry", packed(head, content)))
+
     def rotate(self) -> None:
         """Propose a new key and take the other site's; both count from the next request. Raises Unreachable."""
         proposed = orjson.dumps({"key": rotating.propose(self.link)})
@@ -135,7 +140,7 @@ class Caller:
 
     def _send(self, what: str, body: bytes, use: LinkUse, *, new: bool) -> bytes:
         """One signed request and its checked answer, with the present keys or the new ones."""
-        column = "pushes" if self.lane == "push" else "pulls"
+        column, _at = LANES[self.lane]
         Progress.objects.filter(link=self.link).update(
             **{column: F(column) + 1, "bytes_out": F("bytes_out") + len(body)}
         )

@@ -7,7 +7,7 @@ them is how high they are.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import wraps
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone, translation
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
@@ -65,7 +66,7 @@ def framed(view: View) -> View:
         request.parent = parent
         actor = entering.who(request)
         if actor is None:
-            return sealed(_state(request, "enter", 401), parent)
+            return sealed(_state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", ""))), parent)
         request.actor, request.user = actor, actor.user
         with ExitStack() as stack:
             stack.enter_context(translation.override(actor.language))
@@ -104,14 +105,22 @@ def sealed(made: HttpResponse, parent: str) -> HttpResponse:
         made._csp_replace = {"frame-ancestors": [parent] if parent else ["'none'"]}
     made.framed_by = parent
     made["Cache-Control"] = "no-store"
-    made["Referrer-Policy"] = "no-referrer"
     made["Cross-Origin-Resource-Policy"] = "same-origin"
     return made
 
 
-def _state(request: HttpRequest, state: str, status: int, words: object = "") -> HttpResponse:
+def _state(
+    request: HttpRequest, state: str, status: int, words: object = "", labels: Sequence[str] = ()
+) -> HttpResponse:
     """A page that says why there is nothing to see: nobody is signed in, or it is not permitted."""
-    return _render(request, "state", {"state": state, "words": words}, status)
+    return _render(request, "state", {"state": state, "words": words, "labels": labels}, status)
+
+
+def _labels(request: HttpRequest, slug: str) -> list[str]:
+    """What the fields are called that a page asks for; it knows that itself."""
+    entry = registry.by_slug(slug)
+    asked = request.GET.get("fields", "").split(",") if entry is not None else []
+    return [str(capfirst(entry.fields[n].verbose_name)) for n in asked if n in entry.fields]
 
 
 def _render(request: HttpRequest, template: str, context: dict, status: int = 200) -> HttpResponse:
@@ -158,8 +167,9 @@ def record(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     edits = bool(set(names) & set(writable_fields(request.actor, entry))) and explain(request.actor, found, "change")
     context = {
         "props": [
-            {"icon": ICONS.get(one.kind, ""), "label": one.label, "value": _drawn(one, found) or display.NOTHING}
+            {"icon": ICONS.get(one.kind, ""), "label": one.label, "value": drawn or display.NOTHING}
             for one in shown
+            if (drawn := _drawn(one, found)) or not request.GET.get("whole")
         ],
         "sides": sides,
         "edit_url": _inside(request, entry, pk, "edit", names) if edits else "",

@@ -144,7 +144,7 @@ class LinkUse(Thing):
 
     ``generation`` counts the keys of the site that dials, ``since`` is when the present ones came; ``wanted`` asks for new
     ones, ``next_private_key`` and ``next_peer_key`` are on their way, ``past_peer_key`` is no longer valid.
-    ``pushed_at`` and ``pulled_at`` are the moments of the last requests, in seconds; ``incarnation`` is that of the site
+    ``pushed_at``, ``pulled_at`` and ``carried_at`` are the moments of the last requests, in seconds; ``incarnation`` is that of the site
     that dials, ``past_incarnations`` are those before. ``behind_since`` is when the other site first had more than we took.
     """
 
@@ -159,6 +159,7 @@ class LinkUse(Thing):
     past_incarnations = ArrayField(models.BigIntegerField(), default=list)
     pushed_at = models.BigIntegerField(default=0)
     pulled_at = models.BigIntegerField(default=0)
+    carried_at = models.BigIntegerField(default=0)
     behind_since = models.DateTimeField(null=True)
     day = models.DateField(null=True)
     day_in = models.BigIntegerField(default=0)
@@ -170,7 +171,7 @@ class LinkUse(Thing):
     data = Data(
         internal=[
             "link", "generation", "since", "wanted", "next_peer_key", "past_peer_key", "incarnation", "past_incarnations",
-            "pushed_at", "pulled_at", "behind_since", "day", "day_in", "day_out", "trouble", "trouble_words", "trouble_at",
+            "pushed_at", "pulled_at", "carried_at", "behind_since", "day", "day_in", "day_out", "trouble", "trouble_words", "trouble_at",
         ],
         secret=["next_private_key"],
     )  # fmt: skip
@@ -182,7 +183,7 @@ class Progress(Thing):
 
     Of the peer's stream: ``started``, ``applied``, its resync ends at ``resync_to``; ``knew`` is how far we were before the
     pair began. Of ours: it starts after ``base``, is ``acked``, its resync ends at ``own_resync_to``; ``marks`` and
-    ``settled`` are for graves, ``peer_knew`` is how far the peer was before. ``pushes`` and ``pulls`` count the signed
+    ``settled`` are for graves, ``peer_knew`` is how far the peer was before. ``pushes``, ``pulls`` and ``carries`` count the signed
     requests of the site that dials; ``skew_ms`` is the peer's clock minus ours.
     """
 
@@ -202,6 +203,7 @@ class Progress(Thing):
     peer_high = models.BigIntegerField(default=0)
     pushes = models.BigIntegerField(default=0)
     pulls = models.BigIntegerField(default=0)
+    carries = models.BigIntegerField(default=0)
     peer_manifest = models.BinaryField(default=b"")
     skew_ms = models.IntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
@@ -214,7 +216,7 @@ class Progress(Thing):
     data = Data(
         internal=[
             "link", "peer_epoch", "own_epoch", "started", "applied", "resync_to", "knew", "base", "acked", "own_resync_to", "marks",
-            "settled", "peer_knew", "peer_high", "pushes", "pulls", "peer_manifest", "skew_ms", "bytes_in", "bytes_out", "seen_at",
+            "settled", "peer_knew", "peer_high", "pushes", "pulls", "carries", "peer_manifest", "skew_ms", "bytes_in", "bytes_out", "seen_at",
             "equal_at", "equal_root", "problem",
         ]
     )  # fmt: skip
@@ -523,6 +525,23 @@ class PurgeCase(Record):
     class Meta:
         verbose_name = _("purge")
         verbose_name_plural = _("purges")
+
+
+class Parcel(Thing):
+    """What the cloud knows of the bytes of a file; ``id`` is the file record's own. ``there``: the premises hold them.
+
+    Bytes that are not there yet stay under ``key`` when their record leaves the cloud, until the premises have fetched them.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    model = models.CharField(max_length=80)
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    key = models.CharField(max_length=120)
+    there = models.BooleanField(default=False)
+
+    data = Data(internal=["model", "there"], confidential=["sha256", "size"], secret=["key"])
+    sync = Sync.LOCAL
 
 
 class EnrolmentCode(Thing):

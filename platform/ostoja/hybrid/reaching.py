@@ -147,11 +147,10 @@ def forget() -> None:
 
 def _look() -> Premises | None:
     here = Site.objects.filter(here=True).first()
-    if here is None or here.kind != Site.Kind.CLOUD:
+    if here is None or here.kind != Site.Kind.CLOUD or not here.withdrawn:  # what is not given up yet is shown here
         return None
-    links = Link.objects.filter(state=Link.State.OPEN, site__ceiling__gt=OPEN).select_related("site", "progress")
-    # What the cloud has not given up yet it still shows itself.
-    sites = [link.site for link in links.order_by("-site__browser_url", "site__number") if link.progress.loaded]
-    if not sites:
+    links = Link.objects.filter(state=Link.State.OPEN, site__kind=Site.Kind.PREMISES).select_related("site")
+    link = links.order_by("site__number").first()
+    if link is None:
         return None
-    return Premises(sites[0].name, sites[0].browser_url, tables_of(manifest_in_force().canonical))
+    return Premises(link.site.name, link.site.browser_url, tables_of(manifest_in_force().canonical))

@@ -17,7 +17,7 @@ from .models import Link, LinkUse, Progress
 
 SKEW = 600  # seconds that the clocks of two sites may differ before a request is refused
 LATER = 2  # seconds by which a request must have been made after another, to be told from one that came late
-LANES = {"push": ("pushes", "pushed_at"), "pull": ("pulls", "pulled_at")}
+LANES = {"push": ("pushes", "pushed_at"), "pull": ("pulls", "pulled_at"), "carry": ("carries", "carried_at")}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _judged(link: Link, claim: Claim, signature: str) -> Link:
             _("The clocks of the two sites differ by more than ten minutes: set both by NTP."), code="clock_suspect"
         )
     column, at = LANES[claim.lane]
-    newest = max(use.pushed_at, use.pulled_at)
+    newest = max(use.pushed_at, use.pulled_at, use.carried_at)
     if fresh is None or claim.generation != use.generation + fresh:
         _again(claim.moment > newest + LATER, _("A key that was replaced was used again: two sites hold a copy of it."))
     progress = Progress.objects.get(link=link)
@@ -102,7 +102,7 @@ def _judged(link: Link, claim: Claim, signature: str) -> Link:
         if claim.epoch in use.past_incarnations:
             _again(claim.moment > newest + LATER, _("The site as it was before it was restored is still running."))
         use.past_incarnations = [*use.past_incarnations, use.incarnation]
-        Progress.objects.filter(pk=progress.pk).update(pushes=0, pulls=0)
+        Progress.objects.filter(pk=progress.pk).update(pushes=0, pulls=0, carries=0)
     elif claim.counter <= getattr(progress, column):
         _again(
             claim.moment > getattr(use, at) + LATER, _("Two sites use the same key, and count their requests apart.")

@@ -8,6 +8,7 @@ urlpatterns = [
     path("enrol", views.enrol),
     path("<uuid:link>/exchange", views.exchange),
     path("<uuid:link>/verify", views.verify),
+    path("<uuid:link>/carry", views.carry),
     path("<uuid:link>/keys", views.new_keys),
     path("<uuid:link>/close", views.close),
 ]

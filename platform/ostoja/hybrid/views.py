@@ -19,7 +19,7 @@ from ostoja.gate import perform
 from ostoja.journal.context import changing
 from ostoja.kernel.errors import NotAllowed, OstojaError
 
-from . import enrolment, keys, rotating, using, verifying, withdrawing
+from . import carrying, enrolment, files, keys, rotating, using, verifying, withdrawing
 from .exchange import Exchange, Message
 from .models import Link, Progress
 from .recognising import Claim, recognised
@@ -111,6 +111,12 @@ def verify(request: HttpRequest, link: Link) -> bytes:
     if root == question["root"]:
         Progress.objects.filter(link=link).update(equal_at=timezone.now(), equal_root=root)
     return orjson.dumps({"equal": root == question["root"]})
+
+
+@_of_link
+def carry(request: HttpRequest, link: Link) -> bytes:
+    """The lower site brings or fetches bytes of files, and says where browsers find it."""
+    return carrying.packed(*files.answer(link, *carrying.unpacked(request.body)))
 
 
 @_of_link

@@ -34,7 +34,7 @@ def attached(request: HttpRequest, entry: Entry, panel, record) -> dict:
     files = [
         {
             "name": r.name, "size": filesizeformat(r.size), "at": r.created_at, "who": str(r.uploaded_by or ""),
-            "url": places.record_of(panel.entry, r.pk, "content"),
+            "url": places.record_of(panel.entry, r.pk, "content") if r.key else "",
             "delete_url": places.record_of(panel.entry, r.pk, "delete", {"next": here}) if may_delete else "",
         }
         for r in rows

@@ -45,14 +45,13 @@ addEventListener("message", (event) => {
   if (!place || event.origin !== place.dataset.origin || event.data?.ostoja !== "height") return;
   const height = Number(event.data.height);
   if (!(height >= 0 && height < 20000)) return;
-  const first = place.dataset.state !== "shown";
   clearTimeout(waiting.get(place));
   const frame = $("iframe", place);
   frame.style.height = `${height}px`;
   frame.classList.add("shown");
   show(place, "shown");
-  if (first && place.dataset.held === "rows") say(place, { ostoja: "rows", ...rowsOf(place) });
-  if (first && place.dataset.held === "search") words();
+  if (place.dataset.held === "rows") say(place, { ostoja: "rows", ...rowsOf(place) });
+  if (place.dataset.held === "search") words();
 });
 addEventListener("resize", () => {
   for (const place of $$("[data-held=rows]")) say(place, { ostoja: "rows", ...rowsOf(place) });
