@@ -9,14 +9,16 @@ import random
 
 import pytest
 
+from .harness import sabotage
 from .harness.node import Node
 from .harness.program import HEAD, WIDTH, Run
-from .harness.world import Broken
+from .harness.world import Broken, World
 
 RUNS = int(os.environ.get("HYBRID_RUNS", "20000" if os.environ.get("CI") else "4000"))
 FIRST = int(os.environ.get("HYBRID_SEED", "0"))
 STEPS = 40
 PARTS = 4
+CAUGHT_WITHIN = 1000
 
 
 def program(seed: int, steps: int = STEPS) -> bytes:
@@ -24,11 +26,11 @@ def program(seed: int, steps: int = STEPS) -> bytes:
     return random.Random(seed).randbytes(HEAD + WIDTH * steps)
 
 
-def first_broken(seeds, node_class: type[Node] | None = None) -> tuple[int, str] | None:
+def first_broken(seeds, node_class: type[Node] = Node, world_class: type[World] = World) -> tuple[int, str] | None:
     """The first seed whose history breaks an invariant, and which."""
     for seed in seeds:
         try:
-            Run(program(seed), node_class).go()
+            Run(program(seed), node_class, world_class).go()
         except Broken as error:
             return seed, str(error)
     return None
@@ -46,45 +48,7 @@ def test_the_same_seed_plays_the_same_history():
     assert repr(one.go().ledger) == repr(other.go().ledger)
 
 
-class LosesHalf(Node):
-    """Loses every second change on the way out."""
-
-    def select(self, state, base, most):
-        return super().select(state, base, most)[::2]
-
-
-class RestoresAsIfNothing(Node):
-    """Goes on after a restored backup under the same epoch."""
-
-    def reborn(self, previous, chance):
-        pass
-
-
-class NeverResyncs(Node):
-    """Meets a new epoch of its peer and does not tell it everything again."""
-
-    def resync(self, state, greeting):
-        pass
-
-
-class ForgetsGravesAtOnce(Node):
-    """Collects tombstones without asking whether every peer has seen them."""
-
-    def collectable(self, thing, seq, settled, key):
-        return True
-
-
-class KeepsStashes(Node):
-    """Never lets go of what it stashed for a peer."""
-
-    def release(self, state):
-        pass
-
-
-SABOTAGED = [LosesHalf, RestoresAsIfNothing, NeverResyncs, ForgetsGravesAtOnce, KeepsStashes]
-
-
-@pytest.mark.parametrize("node_class", SABOTAGED, ids=lambda c: c.__name__)
-def test_a_sabotaged_site_is_caught(node_class):
-    caught = first_broken(range(500), node_class)
-    assert caught is not None, f"{node_class.__doc__} Nobody noticed."
+@pytest.mark.parametrize("name", sabotage.LIST)
+def test_the_harness_catches(name, monkeypatch):
+    caught = first_broken(range(CAUGHT_WITHIN), *sabotage.sites_of(name, monkeypatch))
+    assert caught is not None, f"{sabotage.LIST[name].__doc__} Nobody noticed."

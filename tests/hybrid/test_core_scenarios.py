@@ -111,7 +111,7 @@ def test_an_order_to_purge_that_outlives_its_sender_takes_the_last_copy():
     scene.restore(P)
     assert not any(w.key == deal for w in scene.ledger)
     scene.heal()
-    assert scene.thing(P, deal) is None
+    assert scene.thing(P, deal).withheld
     assert scene.thing(C, deal).withheld
 
 
@@ -161,3 +161,93 @@ def test_a_field_that_closes_is_kept_until_the_restored_premises_have_it():
     scene.heal()
     assert scene.value(P, deal, "email") == email
     assert scene.value(C, deal, "email") is None
+
+
+def test_premises_that_forgot_a_closed_record_do_not_open_it_when_somebody_tells_of_it():
+    """I5: the cloud tells the restored premises that it holds a marker, and then what it still owed of the record."""
+    scene = Scene()
+    scene.backup(P)
+    deal = scene.makes(P)
+    scene.meet()
+    note = scene.sets(C, deal)
+    scene.hides(deal)
+    scene.tells(P, C)
+    scene.restore(P)
+    scene.heal()
+    assert scene.value(P, deal) == note
+    assert scene.thing(P, deal).level > 0
+    assert scene.value(C, deal) is None
+
+
+def test_premises_that_forgot_a_closed_record_do_not_open_it_when_a_laptop_thinks_it_is_open():
+    """I5: the same, when the one who tells of it had not heard that it was closed."""
+    scene = Scene(3)
+    scene.backup(P)
+    deal = scene.makes(P)
+    scene.meet()
+    scene.hides(deal)
+    scene.tells(P, C)
+    scene.restore(P)
+    scene.tells(C, P)
+    scene.tells(P, C)
+    scene.tells(C, P)
+    assert scene.thing(P, deal).withheld
+    scene.heal()
+    assert scene.thing(P, deal).level > 0
+    assert scene.value(L, deal, "name")
+    assert scene.value(C, deal, "name") is None
+
+
+def test_the_parts_of_a_record_that_closes_again_close_with_it():
+    """I4: the restored premises hear from the cloud that a deal was closed; its move was never told to anybody."""
+    scene = Scene()
+    deal = scene.makes(P)
+    scene.meet()
+    part = scene.books(P, deal)
+    scene.backup(P)
+    scene.hides(deal)
+    scene.tells(P, C)
+    scene.restore(P)
+    scene.heal()
+    assert scene.thing(P, part).level > 0
+    assert scene.thing(C, part) is None
+
+
+def test_the_grave_of_a_closed_record_remembers_that_it_was_closed():
+    """I10: it was closed and deleted, all graves could be collected, and a laptop restores it."""
+    scene = Scene(3)
+    deal = scene.makes(P)
+    scene.meet()
+    scene.hides(deal)
+    scene.erases(P, deal)
+    scene.meet()
+    for at in scene.nodes:
+        scene.collect_graves(at)
+    assert scene.thing(P, deal).level > 0
+    scene.nodes[L].things[deal] = scene.thing(L, deal) or scene.thing(P, deal)
+    scene.revives(L, deal)
+    scene.heal()
+    assert scene.thing(P, deal).level > 0
+    assert scene.value(L, deal, "name")
+    assert scene.value(C, deal, "name") is None
+
+
+def test_no_stamp_is_given_twice():
+    """I7: with a slow clock, a value that was purged, acknowledged and let go of had the same stamp as the next one."""
+    scene = Scene()
+    deal = scene.makes(P)
+    scene.meet()
+    scene.clock(C, -500)
+    scene.sets(C, deal)
+    scene.hides(deal)
+    scene.tells(P, C)
+    scene.shows(deal)
+    late = scene.sends(P, C)
+    scene.tells(C, P)
+    scene.send(P, C, 8, pipelined=True)
+    scene.arrive([scene.net[-1]])
+    scene.arrive(late)
+    assert scene.value(C, deal) is None
+    newest = scene.sets(C, deal)
+    scene.heal()
+    assert scene.everywhere(deal) == {newest}

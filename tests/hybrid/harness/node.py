@@ -20,6 +20,7 @@ from ostoja.hybrid.core.wire import (
     Marker,
     Purge,
     Row,
+    Stamp,
     Stash,
     Thing,
     Want,
@@ -73,6 +74,8 @@ class Node:
         self.poison: set[Key] = set()
         self.alarms: list[str] = []
         self.collected_to = 0
+        self.collected: set[Key] = set()
+        self.top: dict[Key, int] = {}
         self.restored = False
         self.retired = False
         self.open_txs: dict[int, Tx] = {}
@@ -143,13 +146,15 @@ class Node:
 
     def write(self, tx: Tx, key: Key, values: dict, now_ms: int) -> Row:
         terms = self.manifest.models[key.model]
-        row, moved = merge.written(self.things[key], values, terms, self.stamp_clock(now_ms), self.number)
+        row, moved = merge.written(
+            self.things[key], values, terms, self.stamp_clock(now_ms), self.number, self.top.get(key, 0)
+        )
         self.capture(tx, key, "U", row, moved)
         return row
 
     def delete(self, tx: Tx, key: Key, now_ms: int) -> Marker:
         row = self.things[key]
-        stamp = hlc.after(self.stamp_clock(now_ms), [purge.last_stamp(row)], self.number)
+        stamp = hlc.after(self.stamp_clock(now_ms), [Stamp(self.top[key], self.number)], self.number)
         marker = Marker(row.cl + 1, row.level, row.label_ver, stamp)
         self.capture(tx, key, "D", marker)
         return marker
@@ -158,9 +163,7 @@ class Node:
         dead = self.things[key]
         terms = self.manifest.models[key.model]
         base = Row({}, dead.cl + 1, dead.level, dead.label_ver)
-        row, _moved = merge.written(
-            base, values, terms, max(self.stamp_clock(now_ms), (dead.stamp.hlc >> 16) + 1), self.number
-        )
+        row, _moved = merge.written(base, values, terms, self.stamp_clock(now_ms), self.number, self.top[key])
         self.capture(tx, key, "I", row)
         return row
 
@@ -171,8 +174,14 @@ class Node:
     def end(self, tx: Tx, commit: bool) -> None:
         del self.open_txs[tx.number]
         if commit:
-            self.things |= tx.puts
+            self.put(tx.puts)
             self.outbox += tx.entries
+
+    def put(self, things: dict[Key, Thing]) -> None:
+        """Records as they are now; their clocks are remembered."""
+        for key, thing in things.items():
+            self.things[key] = thing
+            self.top[key] = max(self.top.get(key, 0), purge.last_stamp(thing).hlc)
 
     # the link
 
@@ -287,7 +296,17 @@ class Node:
             self.parked_of(state.peer),
             recovering=self.restored and resync,
             expired=expired,
+            parts=self.parts() if self.owner and resync else {},
         )
+
+    def parts(self) -> dict[Key, list[Key]]:
+        """What belongs to which record."""
+        found: dict[Key, list[Key]] = {}
+        for key, thing in self.things.items():
+            terms = self.manifest.models[key.model]
+            if terms.inherits and isinstance(thing, Row) and (whole := labels.whole_of(thing, terms)) is not None:
+                found.setdefault(whole, []).append(key)
+        return found
 
     def parked_of(self, peer: int) -> dict[Key, list[applying.Parked]]:
         found: dict[Key, list[applying.Parked]] = {}
@@ -329,12 +348,12 @@ class Node:
             if outcome.alarm:
                 self.alarms.append(outcome.alarm)
             return
-        for store, changes in ((self.things, outcome.things), (self.stashes, outcome.stashes)):
-            for key, value in changes.items():
-                if value is None:
-                    store.pop(key, None)
-                else:
-                    store[key] = value
+        self.put(outcome.things)
+        for key, stash in outcome.stashes.items():
+            if stash is None:
+                self.stashes.pop(key, None)
+            else:
+                self.stashes[key] = stash
         state.ships |= outcome.ships
         self.parked = [p for p in self.parked if p not in outcome.unparked]
         self.parked += [p for p in outcome.parked if p not in self.parked]
@@ -375,10 +394,12 @@ class Node:
                 del self.things[key]
                 for state in self.links.values():
                     state.ships.pop(key, None)
+                self.collected.add(key)
                 self.collected_to = max(self.collected_to, seq)
 
     def collectable(self, thing, seq, settled, key) -> bool:
-        return graves.collectable(thing, seq, settled, any(p.key == key for p in self.parked), key in self.stashes)
+        parked = any(p.key == key for p in self.parked)
+        return graves.collectable(thing, seq, settled, parked, key in self.stashes, self.owner)
 
     def adopt(self, manifest: Manifest) -> bool:
         """Take the policy over from the owner. What closes goes; False when people's changes of it must drain first."""
@@ -409,7 +430,7 @@ class Node:
         clone.links = {n: copy.copy(s) for n, s in self.links.items()}
         for state in clone.links.values():
             state.ships, state.replies = dict(state.ships), []
-        clone.poison = set(self.poison)
+        clone.poison, clone.collected, clone.top = set(self.poison), set(self.collected), dict(self.top)
         return clone
 
     def reborn(self, previous: int, chance: int) -> None:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from ostoja.hybrid.core import apply as applying
 from ostoja.hybrid.core import egress, epochs, graves, hlc, labels, merge, purge, sequence
 from ostoja.hybrid.core.sequence import Verdict
-from ostoja.hybrid.core.wire import DATA, Corrupt, Delete, Fields, Key, Marker, Purge, Row, Snap, Stamp, decode
+from ostoja.hybrid.core.wire import DATA, Corrupt, Key, Marker, Purge, Row, Snap, Stamp, decode
 
 from . import node as nodes
 from .node import Node
 from .world import World
 
-
-@dataclass(frozen=True)
-class Sabotage:
-    """A mistake: ``build`` breaks the core through monkeypatch and may return another class of node or world."""
-
-    name: str
-    build: Callable
-    sites: tuple[type[Node], type[World]] = (Node, World)
-
-
+# name -> what breaks the core through pytest's monkeypatch, and may return other classes of node and world
 LIST: dict[str, Callable] = {}
 
 
@@ -353,4 +343,111 @@ def replace_ships(planned, ships):
     return planned._replace(ships=ships)
 
 
-__all__ = ["LIST", "Delete", "Fields", "replace"]
+@sabotage
+def half_of_the_outbox(patch):
+    """Every second change is lost on its way out."""
+
+    class LosesHalf(Node):
+        def select(self, state, base, most):
+            return super().select(state, base, most)[::2]
+
+    return LosesHalf, World
+
+
+@sabotage
+def restored_as_if_nothing_were(patch):
+    """A restored copy keeps its epoch, and its peers notice."""
+
+    class AsIfNothing(Node):
+        def reborn(self, previous, chance):
+            pass
+
+    return AsIfNothing, World
+
+
+@sabotage
+def no_resync(patch):
+    """A new incarnation of the peer is met, and not told everything again."""
+
+    class NeverResyncs(Node):
+        def resync(self, state, greeting):
+            pass
+
+    return NeverResyncs, World
+
+
+@sabotage
+def graves_collected_at_once(patch):
+    """Tombstones are collected without asking whether every peer has seen them."""
+
+    class ForgetsAtOnce(Node):
+        def collectable(self, thing, seq, settled, key):
+            return isinstance(thing, Marker) and thing.cl % 2 == 0 and seq is not None
+
+    return ForgetsAtOnce, World
+
+
+@sabotage
+def stashes_kept_for_ever(patch):
+    """What was stashed for a peer is not let go of when the peer has it."""
+
+    class KeepsStashes(Node):
+        def release(self, state):
+            pass
+
+    return KeepsStashes, World
+
+
+@sabotage
+def graves_forget_labels(patch):
+    """The grave of a record that was closed is collected, and who restores it opens it."""
+
+    class Forgetful(Node):
+        def collectable(self, thing, seq, settled, key):
+            parked = any(p.key == key for p in self.parked)
+            return graves.collectable(thing, seq, settled, parked, key in self.stashes)
+
+    return Forgetful, World
+
+
+@sabotage
+def restored_authority_believed(patch):
+    """What a restored authority tells again is taken for its last word."""
+    patch.setattr(merge, "_said_before", lambda mine, theirs: False)
+
+
+@sabotage
+def longer_life_outweighs_authority(patch):
+    """Who may not restore a record is told that it is dead, and counts lives instead."""
+    original = merge._deleted
+    patch.setattr(
+        merge, "_deleted", lambda thing, op, terms, pending, decided=False: original(thing, op, terms, pending)
+    )
+
+
+@sabotage
+def closed_fields_go_at_once(patch):
+    """A field that closes goes, though the site above has not yet got what was written in it."""
+
+    class Obedient(Node):
+        def pending(self, peer):
+            return {} if self.adopting else super().pending(peer)
+
+        def adopt(self, manifest):
+            self.adopting = True
+            try:
+                return super().adopt(manifest)
+            finally:
+                self.adopting = False
+
+        adopting = False
+
+    return Obedient, World
+
+
+def sites_of(name: str, patch) -> tuple[type[Node], type[World]]:
+    """Build a mistake in; the classes of node and world that have it."""
+    return LIST[name](patch) or (Node, World)
+
+
+__all__ = ["LIST", "sites_of"]

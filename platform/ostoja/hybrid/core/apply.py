@@ -61,6 +61,7 @@ class Held:
     the authority, and forgot, comes back from the copies of others.
     ``expired``: the peer was away longer than graves are kept, and this envelope is part of its resync; what we do not
     know is parked, not merged.
+    ``parts``: at the owner of labels, what belongs to a record whose level this envelope may raise; ``things`` has it too.
     """
 
     things: Mapping[Key, Thing] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Held:
     refused: Mapping[Key, str] = field(default_factory=dict)
     recovering: bool = False
     expired: bool = False
+    parts: Mapping[Key, Sequence[Key]] = field(default_factory=dict)
 
 
 @dataclass
@@ -175,6 +177,7 @@ class _Application:
         self.held, self.site, self.link, self.now_ms, self.out = held, site, link, now_ms, out
         self.things = dict(held.things)
         self.told_again: set[Key] = set()
+        self.joined: dict[Key, set[Key]] = {}
         self.origin = link.peer
 
     def run(self, ops) -> Outcome:
@@ -270,6 +273,8 @@ class _Application:
 
     def _unaware(self, op, thing: Thing) -> bool:
         """The peer did not know our latest label of the record when it wrote: tell it what the record is now."""
+        if isinstance(op, Snap) and op.level != thing.level:
+            return True
         return op.label_ver < labels.version(thing, self.site.floor)
 
     def _note_ship(self, op) -> None:
@@ -309,13 +314,27 @@ class _Application:
         ver = max(labels.following(thing, self.site.floor), label_ver + 1)
         self._put(key, thing._replace(level=level, label_ver=ver))
         self._enter(key, "L")
+        self._parts_follow(key, level)
 
     def _inherit(self, key: Key, terms) -> None:
+        if not terms.inherits:
+            return
         row = self.things[key]
-        level = labels.inherited(row, terms, self.things)
-        if level > row.level:
+        whole = labels.whole_of(row, terms)
+        if whole is not None:
+            self.joined.setdefault(whole, set()).add(key)
+        self._raise(key, labels.inherited(row, terms, self.things))
+
+    def _raise(self, key: Key, level: int) -> None:
+        row = self.things.get(key)
+        if isinstance(row, Row) and level > row.level:
             self._put(key, labels.relabelled(row, level, self.site.floor))
             self._enter(key, "L")
+            self._parts_follow(key, level)
+
+    def _parts_follow(self, key: Key, level: int) -> None:
+        for part in sorted({*self.held.parts.get(key, ()), *self.joined.get(key, ())}):
+            self._raise(part, level)
 
     def _purge(self, op: Purge) -> None:
         if not self.link.up:
@@ -341,7 +360,12 @@ class _Application:
         self.out.replies.append(Receipt(key, op.label_ver))
 
     def _withheld(self, op: Withheld) -> None:
+        if not self.site.owner:
+            return
         thing = self.things.get(op.key)
-        if not self.site.owner or thing is None or thing.label_ver >= op.label_ver or thing.level > self.link.ceiling:
+        if thing is None:  # a restored owner forgot it altogether; whoever tells of it later must not open it
+            thing = Marker(op.cl, withheld=op.cl % 2 == 1)
+            self._put(op.key, thing)
+        if thing.label_ver >= op.label_ver or thing.level > self.link.ceiling:
             return
         self._close(op.key, self.link.ceiling + 1, op.label_ver)

@@ -101,14 +101,14 @@ def _with_owed(cells: dict, stash: Stash | None, link: LinkTerms) -> dict:
 
 def _of_marker(due, marker: Marker, stash, ship, link, ver) -> tuple[list[Op], Ship | None]:
     ops: list[Op] = []
-    if marker.withheld and due.again and link.up:
-        ops.append(Withheld(due.key, marker.cl, marker.label_ver))
     if marker.cl % 2 == 0:
         if (due.whole and ship is not None) or due.again:
             ops.append(Delete(due.key, marker.cl, ver, marker.stamp))
             ship = Ship(False, ver)
     elif stash is not None and link.up and (due.fields or due.whole):
         ops.append(Snap(due.key, stash.cl, stash.label_ver, 0, stash.cells))
+    if marker.withheld and due.again and link.up:
+        ops.append(Withheld(due.key, marker.cl, marker.label_ver))
     return ops, ship
 
 

@@ -35,12 +35,16 @@ def relabelled(row: Row, level: int, floor: int = 0) -> Row:
     return row._replace(level=level, label_ver=following(row, floor))
 
 
+def whole_of(row: Row, terms: ModelTerms) -> Key | None:
+    """The record that this one is a part of."""
+    cell = row.cells.get(terms.inherits) if terms.inherits else None
+    return None if cell is None or cell.value is None else Key(terms.fields[terms.inherits].refers, str(cell.value))
+
+
 def inherited(row: Row, terms: ModelTerms, things: Mapping[Key, Thing]) -> int:
     """The level that a record has at least: that of the record it is a part of."""
-    cell = row.cells.get(terms.inherits) if terms.inherits else None
-    if cell is None or cell.value is None:
-        return row.level
-    parent = things.get(Key(terms.fields[terms.inherits].refers, str(cell.value)))
+    whole = whole_of(row, terms)
+    parent = things.get(whole) if whole is not None else None
     return max(row.level, parent.level) if parent is not None else row.level
 
 

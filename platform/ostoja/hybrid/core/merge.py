@@ -43,14 +43,15 @@ class Merged(NamedTuple):
 
 
 def written(
-    row: Row, values: Mapping[str, object], terms: ModelTerms | None, now_ms: int, site: int
+    row: Row, values: Mapping[str, object], terms: ModelTerms | None, now_ms: int, site: int, top: int = 0
 ) -> tuple[Row, frozenset[str]]:
     """The record after a person here wrote these values, and the fields whose stamps moved (whole groups).
 
-    The reference of what the capture trigger does in the database.
+    The reference of what the capture trigger does in the database. ``top`` is the largest clock that this site ever saw
+    of the record, also of values that were purged since: no stamp is given twice.
     """
     moved = with_groups(values.keys(), terms.group_of) if terms else frozenset(values)
-    stamp = hlc.after(now_ms, (c.stamp for c in row.cells.values()), site)
+    stamp = hlc.after(now_ms, (Stamp(top, site), *(c.stamp for c in row.cells.values())), site)
     cells = dict(row.cells)
     for name in moved:
         before = cells.get(name)
@@ -195,7 +196,7 @@ def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged
     revoked = decided and isinstance(thing, Row) and not _said_before(last_stamp(thing), op.stamp)
     if op.cl <= thing.cl and not revoked:
         return Merged(thing)
-    stamp = max(op.stamp, last_stamp(thing))
+    stamp = op.stamp if decided else max(op.stamp, last_stamp(thing))
     if isinstance(thing, Marker):
         return Merged(thing._replace(cl=op.cl, stamp=stamp), "D")
     lost = tuple(
@@ -208,7 +209,7 @@ def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged
 
 def _made(thing: Marker | None, op: Fields | Snap, site: Site) -> Merged:
     if thing is not None:
-        if thing.withheld and op.label_ver <= thing.label_ver:
+        if thing.withheld and op.label_ver <= thing.label_ver and not site.owner:
             return Merged(thing)
         if op.cl < thing.cl:
             return Merged(thing, conflicts=_late(op, thing.stamp, "deleted"), again=thing.cl % 2 == 0)

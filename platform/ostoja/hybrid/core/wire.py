@@ -59,6 +59,7 @@ class Row(NamedTuple):
 class Marker(NamedTuple):
     """What stays of a record without any content: deleted (``cl`` even), or withheld by the site above (``withheld``).
 
+    A restored owner of labels keeps a withheld one for what it forgot altogether and is told to have closed.
     ``stamp`` is the largest stamp that the record had, so that a restored one writes later ones.
     """
 
