@@ -1,5 +1,6 @@
 """People: invitations work once and give no more than the inviter holds; nobody climbs, whatever door they try."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -399,3 +400,9 @@ def test_switching_off_ends_the_sessions(actor, browse):
     assert Session.objects.count() == 1
     perform(actor, worker, "deactivate")
     assert Session.objects.count() == 0 and browse()[0].actor is None
+
+
+def test_a_token_gives_what_comes_tomorrow_only_when_it_may_do_everything(actor):
+    later = {"access.user": {"*": "own"}}
+    for scopes, missing in ((("*:*",), False), (("access.user:*", "access.role:*"), True), (("*:view",), True)):
+        assert bool(beyond(replace(actor, limits=scopes), later)) is missing

@@ -79,12 +79,14 @@ def _scopes(entry: Entry | None) -> tuple[str, ...]:
 def beyond(actor: Actor, grants: Mapping, classes: Iterable[str] = ()) -> list[str]:
     """What of these rights the actor does not hold, as ``object:verb=scope`` and names of classes; empty when all is held.
 
-    ``*`` needs ``*``: who may do everything that there is today may not give away what comes tomorrow.
+    ``*`` needs ``*``: who may do everything that there is today may not give away what comes tomorrow. A token has it
+    when its scopes say ``*:*``.
     """
-    if actor.superuser and actor.limits is None:
+    whole = actor.limits is None or "*:*" in actor.limits
+    if actor.superuser and whole:
         return []
     missing = [c for c in classes if c not in actor.classes]
-    mine = merged([actor.grants]) if actor.limits is None else {}
+    mine = merged([actor.grants]) if whole else {}
     for label, verbs in merged([grants]).items():
         entries = [registry.get(label)] if label != "*" else list(registry.entries())
         for verb, scope in verbs.items():
@@ -92,7 +94,7 @@ def beyond(actor: Actor, grants: Mapping, classes: Iterable[str] = ()) -> list[s
                 held = "all" if actor.superuser else (mine.get(label) or mine.get("*") or {}).get("*", "")
                 if verb != "*" and label == "*":
                     held = max(held, (mine.get("*") or {}).get(verb, ""), key=width)
-                if actor.limits is not None or width(held) < width(scope):
+                if not whole or width(held) < width(scope):
                     missing.append(f"{label}:{verb}={scope}")
                     continue
             for entry in entries:
