@@ -43,7 +43,6 @@ BEGIN
       clock.stamps := jsonb_set(clock.stamps, ARRAY[name], was);
     END LOOP;
     UPDATE hybrid_clock SET stamps = clock.stamps, top = present WHERE id = key;
-    DELETE FROM hybrid_absent a WHERE a.record = key AND a.field = ANY(changed);  -- the reference says something else now
   END IF;
 END $stamp$
 """
@@ -202,6 +201,12 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
             "    IF FOUND THEN UPDATE hybrid_clock SET label_ver = greatest(label_ver,\n"
             "      (SELECT s.label_floor FROM hybrid_site s WHERE s.here)) + 1 WHERE id = NEW.id; END IF;\n"
         )
+    forgotten = ""
+    if references := ", ".join(f"'{c.field}'" for c in table.columns.values() if c.refers):
+        forgotten = (  # the reference says something else now
+            f"    IF changed && ARRAY[{references}]::text[] THEN\n"
+            "      DELETE FROM hybrid_absent a WHERE a.record = NEW.id AND a.field = ANY(changed);\n    END IF;\n"
+        )
     return [
         f"""
 CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS $capture$
@@ -217,7 +222,7 @@ BEGIN
     PERFORM hybrid_death('{table.label}', OLD.id, {me}::smallint);
   ELSIF changed <> '{{}}' THEN
     PERFORM hybrid_stamp('{table.label}', NEW.id, changed, {me}::smallint);
-  END IF;
+{forgotten}  END IF;
   RETURN NULL;
 END $capture$""",
         f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table.name}" '

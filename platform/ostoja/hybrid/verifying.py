@@ -9,44 +9,43 @@ from collections.abc import Mapping
 import orjson
 from django.db import connection
 
-from .core.terms import OPEN
 from .exchange import Exchange
 from .install import CLOUD_CEILING, view_of
 from .models import Conflict, Parked
 from .sending import as_sender
+from .tables import Table
 
 BUCKETS = 256
+MASK = (1 << 64) - 1
 
 
-def key_of(link) -> bytes:
-    """The key of a link's hashes: the two sites of the link know it, so that a hash is no dictionary for others."""
-    return hashlib.sha256(f"verify:{link.pk}:{link.fingerprint}".encode()).digest()
+def seed_of(link) -> int:
+    """The 64-bit key of a link's hashes: its two sites know it, so that a hash is no dictionary for others."""
+    digest = hashlib.sha256(f"verify:{link.pk}:{link.fingerprint}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def leaves(exchange: Exchange, only: set[str] | None = None) -> dict[str, dict[str, int]]:
-    """{model: {record: hash}} of all that both sites should hold: the fields that are open to the cloud, as they stand here."""
-    link, tables = exchange.link, exchange.tables
-    ceiling = 1 if exchange.here.in_cloud else CLOUD_CEILING
-    secret = key_of(link).hex()
-    out: dict[str, dict[str, int]] = {}
-    with as_sender(ceiling):
-        for table in tables:
-            if not table.holdable(CLOUD_CEILING) or only is not None and table.label not in only:
-                continue
-            names = table.open(OPEN)
-            values = ", ".join(f'"{name}"' for name in names)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    f"SELECT v.id::text, ('x' || left(md5('{secret}' || v.id || ROW({values})::text), 15))::bit(60)::bigint "
-                    f'FROM "{view_of(table, ceiling)}" v'
-                )
-                out[table.label] = dict(cursor.fetchall())
-    return out
+def tables_and_ceiling(exchange: Exchange) -> tuple[list[Table], int, int]:
+    """(the tables of which both sites hold rows, the ceiling of what both hold, the ceiling of the views to read through)."""
+    ceiling = min(exchange.here.ceiling, exchange.link.site.ceiling)
+    view = 1 if exchange.here.in_cloud or ceiling > CLOUD_CEILING else CLOUD_CEILING
+    return [t for t in exchange.tables if t.holdable(ceiling)], ceiling, view
+
+
+def _leaf(table: Table, ceiling: int, seed: int) -> str:
+    values = ", ".join(f'v."{name}"' for name in table.open(ceiling))
+    return f"hashtextextended(v.id::text || ROW({values})::text, {seed})"
 
 
 def roots(exchange: Exchange) -> dict[str, int]:
-    """{model: the sum of its leaves}."""
-    return {label: sum(rows.values()) % 2**60 for label, rows in leaves(exchange).items()}
+    """{model: the sum of the hashes of its records}, as far as both sites hold them."""
+    tables, ceiling, view = tables_and_ceiling(exchange)
+    seed, out = seed_of(exchange.link), {}
+    with as_sender(view), connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f'SELECT coalesce(sum({_leaf(table, ceiling, seed)}), 0) FROM "{view_of(table, view)}" v')
+            out[table.label] = int(cursor.fetchone()[0]) & MASK
+    return out
 
 
 def root(of_models: Mapping[str, int]) -> str:
@@ -55,16 +54,32 @@ def root(of_models: Mapping[str, int]) -> str:
 
 
 def buckets(exchange: Exchange, label: str) -> list[int]:
-    """256 sums of one model's leaves, by the last two digits of the key."""
+    """256 sums of one model's hashes, by the last two digits of the key."""
+    tables, ceiling, view = tables_and_ceiling(exchange)
     sums = [0] * BUCKETS
-    for key, leaf in leaves(exchange, {label}).get(label, {}).items():
-        sums[int(key[-2:], 16)] += leaf
-    return [s % 2**60 for s in sums]
+    for table in (t for t in tables if t.label == label):
+        with as_sender(view), connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT right(v.id::text, 2), sum({_leaf(table, ceiling, seed_of(exchange.link))}) "
+                f'FROM "{view_of(table, view)}" v GROUP BY 1'
+            )
+            for place, total in cursor.fetchall():
+                sums[int(place, 16)] = int(total) & MASK
+    return sums
 
 
 def bucket(exchange: Exchange, label: str, number: int) -> dict[str, int]:
-    """The leaves of one bucket."""
-    return {k: v for k, v in leaves(exchange, {label}).get(label, {}).items() if int(k[-2:], 16) == number}
+    """{record: hash} of one bucket."""
+    tables, ceiling, view = tables_and_ceiling(exchange)
+    for table in (t for t in tables if t.label == label):
+        with as_sender(view), connection.cursor() as cursor:
+            cursor.execute(
+                f'SELECT v.id::text, {_leaf(table, ceiling, seed_of(exchange.link))} FROM "{view_of(table, view)}" v '
+                "WHERE right(v.id::text, 2) = %s",
+                [f"{number % BUCKETS:02x}"],
+            )
+            return dict(cursor.fetchall())
+    return {}
 
 
 def answer(exchange: Exchange, question: Mapping) -> dict:
