@@ -118,7 +118,7 @@ def _object(model: type[Record], policy: Policy, tables: Tables) -> Object:
     elif table is None:
         stays = _("The premises keep the whole object.")
     elif not table.holdable(OPEN):
-        stays = _("A record can't be without fields that stay here, so all of it stays: {fields}.").format(
+        stays = _("A record can't be without fields that stay on the premises, so all of it does: {fields}.").format(
             fields=", ".join(f.label.lower() for f in fields if f.level > OPEN and f.level < NEVER) or "–"
         )
     return Object(model, fields, closed, stays)
@@ -195,6 +195,10 @@ def shown_level(field: Level) -> str:
     return {0: "open", 1: "local", 2: "sealed"}[field.level]
 
 
-def level_label(level: int) -> str:
-    """A level in the reader's words."""
-    return _("Never leaves") if level == NEVER else str(PolicyRule.Level(level).label)
+def level_label(level: int, in_cloud: bool = False) -> str:
+    """A level in the words of a reader on the premises, or in the cloud."""
+    if level == NEVER:
+        return _("Never leaves")
+    if in_cloud and level > OPEN:
+        return _("Stays on the premises")
+    return str(PolicyRule.Level(level).label)

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ostoja.access.policy import explain
 from ostoja.kernel import registry
@@ -61,7 +62,8 @@ def standing_of(record: Record, tables: Tables | None = None) -> Standing:
         return Standing(STAYS, _("It can't be without fields that stay here."))
     here = len([n for n in table.columns if n not in table.open(OPEN)])
     if here:
-        return Standing(SHARED, _("Fields that stay here are not: {n} of them.").format(n=here))
+        without = ngettext("Without {n} field that stays here.", "Without {n} fields that stay here.", here)
+        return Standing(SHARED, without.format(n=here))
     return Standing(SHARED, _("With all its fields."))
 
 

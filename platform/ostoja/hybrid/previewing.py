@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -207,7 +208,9 @@ def _drawn(column: models.Field, texts: list[str]) -> list[str]:
     if isinstance(column, models.DecimalField):
         return [display.number(Decimal(text)) for text in texts]
     if isinstance(column, models.DateTimeField):
-        return [text[:16] for text in texts]
+        return [display.moment(dt.datetime.fromisoformat(text)) for text in texts]
+    if isinstance(column, models.DateField):
+        return [display.date(dt.date.fromisoformat(text)) for text in texts]
     return [Truncator(text).chars(MOST_WORDS) for text in texts]
 
 

@@ -68,7 +68,8 @@ def policy(request: HttpRequest) -> HttpResponse:
         "narrowed": bool(q or level or chosen),
         "q": q, "object": only, "level": level,
         "levels": [
-            ("open", PolicyRule.Level.OPEN.label), ("local", _("Stays here")), ("sealed", _("Sealed")), ("never", _("Never leaves"))
+            ("open", PolicyRule.Level.OPEN.label), ("local", levels.level_label(LOCAL, in_cloud)), ("sealed", levels.level_label(SEALED)),
+            ("never", levels.level_label(NEVER)),
         ],
         "here": HERE,
     }  # fmt: skip
@@ -79,8 +80,8 @@ def _owners() -> int:
     return User.objects.filter(is_owner=True, is_active=True).count()
 
 
-def _pill(level: int) -> dict:
-    return {"label": levels.level_label(level), "tone": TONES[level]}
+def _pill(level: int, here: bool = True) -> dict:
+    return {"label": levels.level_label(level, in_cloud=not here), "tone": TONES[level]}
 
 
 def _decide(about: str, name: str, level: int) -> str:
@@ -110,7 +111,7 @@ def _waits(about: str, name: str, rules: Iterable[PolicyRule]) -> bool:
 def _class(one: dict, rules: list[PolicyRule], decides: bool) -> dict:
     acts = _acts(About.CLASS, one["name"], one["level"], rules) if decides and not one["fixed"] else []
     return one | {
-        "pill": _pill(NEVER if one["fixed"] else one["level"]), "acts": acts,
+        "pill": _pill(NEVER if one["fixed"] else one["level"], decides), "acts": acts,
         "waits": _waits(About.CLASS, one["name"], rules),
     }  # fmt: skip
 
@@ -130,7 +131,7 @@ def _field(one: levels.Level, rules: list[PolicyRule], decides: bool) -> dict:
     free = decides and not one.fixed and not one.bound
     return {
         "path": one.path, "label": one.label, "object": str(one.field.model._meta.verbose_name_plural),
-        "class": one.class_label, "pill": _pill(NEVER if one.fixed else one.level), "why": one.why,
+        "class": one.class_label, "pill": _pill(NEVER if one.fixed else one.level, decides), "why": one.why,
         "acts": _acts(About.FIELD, one.path, one.level, rules) if free else [], "waits": _waits(About.FIELD, one.path, rules),
     }  # fmt: skip
 
