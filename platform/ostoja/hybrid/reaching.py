@@ -13,6 +13,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.registry import Entry
+from ostoja.tenancy import hosts
 from ostoja.tenancy.context import current_tenant
 from ostoja.web.held import tells_the_keeper
 
@@ -31,18 +32,14 @@ def origin(url: str) -> str:
     Raises Refused for what is no origin, and for one without encryption that is not this machine.
     """
     parts = urlsplit(url.strip())
-    local = parts.hostname == "localhost" or (parts.hostname or "").endswith(".localhost")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    plain = not parts.path.strip("/") and not parts.query and not parts.fragment and parts.username is None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not plain or "_" in parts.hostname:
+    name = hosts.parse(parts.netloc)  # strictly: it becomes a part of a content policy
+    plain = not parts.path.strip("/") and not parts.query and not parts.fragment
+    if parts.scheme not in ("http", "https") or name is None or not plain:
         raise _refused(_("Write the address like https://office.example.com, without a path."))
-    if parts.scheme == "http" and not local:
+    if parts.scheme == "http" and name != "localhost" and not name.endswith(".localhost"):
         raise _refused(_("The address must begin with https://: values that nobody else may see pass there."))
     usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port and port != usual else "")
+    return f"{parts.scheme}://{name}" + (f":{parts.port}" if parts.port and parts.port != usual else "")
 
 
 def _refused(sentence: str) -> Refused:
