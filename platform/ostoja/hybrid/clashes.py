@@ -70,6 +70,9 @@ def _settled(out: Outcome, before: Held) -> None:
     if not out.things:
         return
     state = Conflict.State
+    back = [k.id for k, t in out.things.items() if isinstance(t, Row) and not isinstance(before.things.get(k), Row)]
+    if back:
+        Conflict.objects.filter(record__in=back, rule="deleted", state=state.OPEN).update(state=state.SETTLED)
     rows = Conflict.objects.raw(
         "SELECT * FROM hybrid_conflict WHERE state = 'open' AND field <> '' AND record = ANY(%s::uuid[])",
         [[key.id for key in out.things]],

@@ -66,7 +66,7 @@ def headline(conflict: Conflict) -> str:
         LATEST: _("Changed at both sites"),
         STEP: _("Decided at both sites"),
         OWNED: _("Changed where another site decides"),
-        DELETED: _("Changed here, deleted there"),
+        DELETED: _("Deleted here, changed there") if conflict.ours is None else _("Changed here, deleted there"),
         KEPT: _("Deleted there, still needed here"),
         BOTH: _("Two records with the same value"),
     }.get(kind_of(conflict), _("Refused by a rule"))
@@ -78,7 +78,7 @@ def rule_in_words(conflict: Conflict) -> str:
         LATEST: _("Whoever wrote last had not seen the other value. The later one stands at both sites for now; you can turn it around."),
         STEP: _("Both sites took a step, and only one of them can stand. The premises decide on steps: theirs stands, the other one was not taken."),
         OWNED: _("One site decides on this, and its value stands; what the other site wrote was not taken."),
-        DELETED: _("A deletion wins over changes that were made meanwhile. What was changed here is kept below, and can be brought back with one click."),
+        DELETED: _("A deletion wins over changes that were made meanwhile. What was changed is kept below, and the record can be brought back with one click."),
         KEPT: _("The other site deleted it, but a rule here did not allow that. So it stays at both sites until you decide."),
         BOTH: _("Both sites gave the same value to different records. Nothing was lost: both are kept, and the younger one got a mark at the end of its value."),
     }.get(kind_of(conflict), _("A rule does not allow what the other site wrote, as the record stands here. Our value stands."))  # fmt: skip
@@ -97,7 +97,8 @@ def verbs_for(conflict: Conflict) -> tuple[tuple[str, str], ...]:
     """The verbs that make sense, with the words that say what they do here; the one that changes nothing first."""
     kind = kind_of(conflict)
     if kind == DELETED:
-        return ("take_theirs", _("Leave it deleted")), ("keep_ours", _("Bring it back"))
+        leave, bring = ("keep_ours", "take_theirs") if conflict.ours is None else ("take_theirs", "keep_ours")
+        return (leave, _("Leave it deleted")), (bring, _("Bring it back"))
     if kind == KEPT:
         return ("keep_ours", _("Keep it")), ("take_theirs", _("Delete it here, too"))
     if kind == BOTH:
@@ -123,7 +124,7 @@ def authors(conflict: Conflict) -> tuple[Author, Author]:
     if entry is not None and conflict.field in entry.fields:
         rows = rows.filter(fields__contains=[entry.fields[conflict.field].column])
     elif conflict.rule == DELETED:
-        rows = rows.exclude(op="D")
+        rows = rows.filter(op="D") if conflict.ours is None else rows.exclude(op="D")
     last = rows.order_by("-id").first()
     ours = Author(last.actor if last else "", last.at if last else None, str(here or ""))
     return ours, Author(conflict.theirs_by, conflict.theirs_at or conflict.created_at, str(conflict.site))

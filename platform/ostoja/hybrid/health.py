@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from .exchange import OLDER, UNKNOWN_MANIFEST
 from .models import Conflict, Link, LinkUse, Parked, Progress, PurgeCase
 from .rotating import LASTS, use_of
 
@@ -32,7 +33,9 @@ STATES = {
     "locked": (gettext_lazy("Locked"), "red"),
     "revoked": (gettext_lazy("Revoked"), "gray"),
 }
-CLOCKS, MANIFESTS, AWAY = ("clock_suspect",), ("not_open", "unknown_manifest"), ("unreachable",)
+CLOCKS, MANIFESTS, AWAY = ("clock_suspect",), ("not_open", "unknown_manifest"), ("unreachable", "busy")
+
+PROBLEMS = {UNKNOWN_MANIFEST: "unknown_manifest", OLDER[:300]: "older_copy"}
 
 
 @dataclass
@@ -70,10 +73,10 @@ class Health:
         """One of STATES; the worst that is true."""
         if self.link.state != Link.State.OPEN:
             return self.link.state
-        trouble = self.use.trouble
+        trouble = self.trouble
         if trouble in CLOCKS or abs(self.progress.skew_ms) > SKEW_MS:
             return "clock"
-        if trouble in MANIFESTS or self.progress.problem and not trouble:
+        if trouble in MANIFESTS:
             return "manifest"
         if trouble and trouble not in AWAY:
             return "trouble"
@@ -84,6 +87,11 @@ class Health:
         if self.parked:
             return "parked"
         return "behind" if self.to_send.counts or self.to_take.counts else "live"
+
+    @property
+    def trouble(self) -> str:
+        """The code of what is wrong; nothing when all went well last time."""
+        return self.use.trouble or PROBLEMS.get(self.progress.problem, "")
 
     @property
     def silent(self) -> bool:
@@ -139,14 +147,12 @@ def sentences(health: Health) -> list[str]:
         said.append(_("Locked: {why} Switch the copy off, then open the link again; or revoke it and link the site anew.").format(why=link.reason))  # fmt: skip
     elif link.state == Link.State.REVOKED:
         return [_("Revoked: nothing passes. What each site has stays there. To link them again, invite the site anew.")]
-    if use.trouble:
-        said.append(trouble_in_words(link, use))
-    elif health.progress.problem:
-        said.append(_("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."))  # fmt: skip
-    if health.silent and not use.trouble and link.state == Link.State.OPEN:
+    if health.trouble:
+        said.append(trouble_in_words(link, health.trouble))
+    if health.silent and not health.trouble and link.state == Link.State.OPEN:
         said.append(_("The other site is not heard. See that it runs, and that it may open HTTPS to this one. Nothing is lost: both go on, and catch up afterwards.") if not link.dials  # fmt: skip
                     else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that the cloud answers."))  # fmt: skip
-    if abs(skew) > SKEW_MS and use.trouble not in CLOCKS:
+    if abs(skew) > SKEW_MS and health.trouble not in CLOCKS:
         said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
     if health.parked:
         said.append(_("{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.").format(n=health.parked))  # fmt: skip
@@ -157,7 +163,7 @@ def sentences(health: Health) -> list[str]:
     return said
 
 
-def trouble_in_words(link: Link, use: LinkUse) -> str:
+def trouble_in_words(link: Link, code: str) -> str:
     """What went wrong last, and what to do about it."""
     where = link.url or str(link.site)
     return {
@@ -173,8 +179,10 @@ def trouble_in_words(link: Link, use: LinkUse) -> str:
         "not_open": _("The other site sent something that may not come here. Wait until both know the same policy; if it stays, bring both to the same version."),
         "unknown_manifest": _("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."),
         "bad_message": _("A message was damaged on its way and is sent again. If it stays, bring both sites to the same version."),
+        "older_copy": _("A copy of a site is older than what the other one knows: it was restored from a backup, or copied. Run `ostoja site renew` there if it is the one that goes on; switch it off if it is a copy."),
+        "busy": _("People work on the same records just now. It is tried again in a moment."),
         "fault": _("Something unforeseen happened here: the log of the agent says more. It is tried again."),
-    }.get(use.trouble, _("{where} had a fault; its log says more. It is tried again.")).format(where=where)  # fmt: skip
+    }.get(code, _("{where} had a fault; its log says more. It is tried again.")).format(where=where)  # fmt: skip
 
 
 def word(state: str) -> tuple[str, str]:

@@ -20,8 +20,9 @@ from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.record import Record, follows_of
 from ostoja.kernel.registry import Entry
 
+from .holding import ALIAS
 from .models import Absent, Conflict
-from .receiving import REFUSALS
+from .writing import REFUSALS
 
 DELETED, KEPT, BOTH = "deleted", "delete refused", "unique"
 
@@ -34,7 +35,7 @@ def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
     elif conflict.rule == BOTH:
         raise Refused(_("Both records are kept. Rename one of them or merge them; then leave it as it is."))
     elif conflict.rule == DELETED:
-        if ours:
+        if ours == (conflict.ours is not None):
             restore(conflict, actor)
     elif conflict.rule == KEPT:
         if not ours:
@@ -128,27 +129,22 @@ def value_of(field: models.Field, text: object) -> object:
 
 
 def restore(conflict: Conflict, actor: Actor) -> None:
-    """Bring a deleted record back with its parts, as the journal kept them here; what referred to it does so again."""
+    """Bring a deleted record back with its parts, as the journal kept them here, with what was changed elsewhere meanwhile;
+    what referred to it does so again."""
     model: type[Record] = apps.get_model(conflict.about)
     if model._default_manager.filter(pk=conflict.record).exists():
         return
     entry = registry.of(model)
-    gone = (
-        Change.objects.filter(model=conflict.about, record=conflict.record, op="D", old__isnull=False)
-        .order_by("-id")
-        .first()
-    )
-    _bring_back(actor, entry, [gone.old if gone is not None else _from_text(model, conflict)])
+    deaths = Change.objects.filter(model=conflict.about, record=conflict.record, op="D", old__isnull=False)
+    gone = deaths.order_by("-id").first()
+    row = dict(gone.old) if gone is not None else {"id": str(conflict.record)}
+    _bring_back(actor, entry, [row | _columns(model, conflict)])
     _put_back(conflict.record)
-    for (
-        part
-    ) in registry.entries():  # those that went along with it; what the database writes itself it has written anew
-        if gone is not None and part.parent is entry and not part.surface.automatic:
-            column = part.fields[part.surface.inside].column
-            along = Change.objects.filter(
-                xid=gone.xid, model=part.label, op="D", old__contains={column: str(conflict.record)}
-            )
-            _bring_back(actor, part, [c.old for c in along])
+    parts = [p for p in registry.entries() if p.parent is entry and not p.surface.automatic] if gone is not None else []
+    for part in parts:  # those that went along with it; what the database writes by itself it has written anew
+        column = part.fields[part.surface.inside].column
+        along = Change.objects.filter(xid=gone.xid, model=part.label, op="D", old__contains={column: str(conflict.record)})  # fmt: skip
+        _bring_back(actor, part, [c.old for c in along])
 
 
 def _bring_back(actor: Actor, entry: Entry, olds: list[dict]) -> None:
@@ -157,12 +153,13 @@ def _bring_back(actor: Actor, entry: Entry, olds: list[dict]) -> None:
             raise Refused(next(iter(outcome.errors.values()))[0], code=outcome.code or "refused")
 
 
-def _from_text(model: type[Record], conflict: Conflict) -> dict:
-    if not isinstance(conflict.ours, dict):
-        raise Refused(_("What it was is not known here any more."))
-    fields = {n: model._meta.get_field(n) for n in conflict.ours}
-    row = {f.column: value_of(f, conflict.ours[n]) for n, f in fields.items()}
-    return {**row, "id": str(conflict.record)}
+def _columns(model: type[Record], conflict: Conflict) -> dict:
+    """What was changed by whoever did not know of the deletion, by column; references that only have a name here stay."""
+    said = conflict.ours if conflict.ours is not None else conflict.theirs
+    if not isinstance(said, dict):
+        return {}
+    fields = {n: model._meta.get_field(n) for n, text in said.items() if not str(text).startswith(ALIAS)}
+    return {f.column: value_of(f, said[n]) for n, f in fields.items()}
 
 
 def _put_back(target: uuid.UUID) -> None:

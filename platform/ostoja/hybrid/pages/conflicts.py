@@ -16,8 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import User
-from ostoja.access.policy import explain, find, may, visible, writable_fields
+from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
 from ostoja.journal.history import person_id
+from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
 from ostoja.kernel.ids import parse_uuid
@@ -104,9 +105,24 @@ def _names(actor, found) -> dict:
             names |= {r.pk: title_of(r) for r in visible(actor, entry.model).filter(pk__in=keys)}
     for one in found:
         entry = registry.get(one.about)
-        if one.record not in names and isinstance(one.ours, dict) and entry is not None:
-            names[one.record] = disputes.values(actor, one)["ours"].get(entry.surface.title, "")
+        if one.record not in names and entry is not None:
+            kept = _kept(actor, one)
+            names[one.record] = kept.get(entry.surface.title) or _name_before(actor, entry, one)
     return names
+
+
+def _kept(actor, found: Conflict) -> dict:
+    """What is kept of a record that was deleted at one site and changed at the other, as far as it may be seen."""
+    values = disputes.values(actor, found)
+    return next((v for v in (values["ours"], values["theirs"]) if isinstance(v, dict)), {})
+
+
+def _name_before(actor, entry, found: Conflict) -> str:
+    """What a record was called when it was deleted here, if that may be seen."""
+    if entry.surface.title not in visible_fields(actor, entry):
+        return ""
+    gone = Change.objects.filter(record=found.record, op="D", old__isnull=False).order_by("-id").first()
+    return str(gone.old.get(entry.surface.title) or "") if gone is not None else ""
 
 
 def _both(actor, conflict: Conflict) -> tuple[str, str]:
@@ -166,7 +182,7 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
             _side(_("Ours"), values[0], ours, record, found), _side(_("Theirs"), values[1], theirs, record, found),
         ] if kind not in (disputes.DELETED, disputes.KEPT, disputes.BOTH) else [],
         "fields": _fields(actor, found) if kind == disputes.DELETED else [],
-        "author": _said(ours if kind == disputes.DELETED else theirs), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
+        "author": _said(theirs if found.ours is None else ours), "kept": _("As it was changed there") if found.ours is None else _("As it was here"), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
         "acts": _acts(actor, found) if found.state == Conflict.State.OPEN else [], "refused": refused,
     }  # fmt: skip
     return render(request, "hybrid/conflict.html", context, status=status)
@@ -196,7 +212,7 @@ def _fields(actor, found: Conflict) -> list[dict]:
     """What the deleted record was, field by field, as far as it may be seen."""
     entry = registry.get(found.about)
     out = []
-    for name, text in (disputes.values(actor, found)["ours"] or {}).items():
+    for name, text in _kept(actor, found).items():
         if text not in (None, "") and name not in SYSTEM_FIELDS:
             out.append({"label": disputes.field_label(entry, name), "value": _drawn(actor, found, None, name, text)})
     return out

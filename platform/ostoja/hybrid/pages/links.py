@@ -62,6 +62,7 @@ def _shown(request: HttpRequest, link: Link) -> dict:
         "id": link.pk,
         "name": link.site.name,
         "kind": link.site.get_kind_display(),
+        "where": link.url if link.dials else _("it dials this site"),
         "icon": {"cloud": "cloud", "desktop": "laptop"}.get(link.site.kind, "building-2"),
         "acts": _acts(request.actor, link),
         "verify_url": f"{HERE}/{link.pk}/verify"
@@ -108,17 +109,16 @@ def _state(link: Link) -> dict:
         "tiles": [
             _lag(_("To send"), found.to_send),
             _lag(_("To take"), found.to_take),
-            {"label": _("Conflicts"), "value": found.conflicts, "tone": "amber" if found.conflicts else "", "url": "/conflicts" if found.conflicts else "", "sub": _("to decide")},
+            {"label": _("Conflicts"), "value": found.conflicts, "tone": "amber" if found.conflicts else "", "url": "/conflicts" if found.conflicts else "", "sub": _("to decide") if found.conflicts else _("none to decide")},
             {"label": _("Parked"), "value": found.parked, "tone": "amber" if found.parked else "", "since": found.parked_at, "sub": _("nothing waits")},
             {"label": _("Being called back"), "value": found.purges, "tone": "amber" if found.purges else "", "since": found.purged_at, "sub": _("all are gone")},
         ],
         "facts": [
             {"icon": "clock", "label": _("Last heard"), "at": progress.seen_at},
-            {"icon": "list-ordered", "label": _("Oldest change without a number"), "at": found.unsequenced_at, "none": _("none")},
+            {"icon": "list-ordered", "label": _("Not numbered since"), "at": found.unsequenced_at, "none": _("none")},
             {"icon": "activity", "label": _("Today"), "value": _("{into} in, {out} out").format(into=_bytes(into), out=_bytes(out))},
             {"icon": "timer", "label": _("Clocks differ by"), "value": _duration(abs(progress.skew_ms) / 1000)},
             {"icon": "key-round", "label": _("Keys"), "value": ngettext("{n} day old, generation {g}", "{n} days old, generation {g}", found.key_days).format(n=found.key_days, g=found.use.generation)},
-            {"icon": "server", "label": _("Address"), "value": link.url if link.dials else _("this site is dialled")},
             {"icon": "calendar-days", "label": _("Linked"), "at": link.enrolled_at},
         ],
         "words": link.fingerprint, "compared": _compared(link) if link.dials else None,
