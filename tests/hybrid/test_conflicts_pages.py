@@ -267,6 +267,39 @@ def test_a_change_to_what_is_frozen_meanwhile_says_what_to_do(pair):
     assert value(pair.cloud, pair.deal, "title") == "Two hundred"
 
 
+def test_both_sites_decided_on_one_deal_and_the_premises_stand(pair):
+    reason = do(pair.premises, LostReason, "add", {"name": "Price"})
+    pair.talk()
+    by(pair, pair.anna, pair.deal, "win")
+    do(pair.cloud, pair.deal, "lose", {"lost_reason": reason.pk})
+    pair.talk()
+    assert {value(side, pair.deal, "state") for side in (pair.premises, pair.cloud)} == {"won"}
+    told = []
+    for side in (pair.premises, pair.cloud):
+        with tenant_context(side):
+            told += [(side, c) for c in Conflict.objects.filter(field="state", state="open")]
+    assert told
+    side, conflict = told[0]
+    said = page(Browser(side, raise_request_exception=False).sign_in(pair.owner), f"/conflicts/{conflict.pk}")
+    assert "Decided at both sites" in said and "Won" in said and "Lost" in said
+
+
+def test_who_deleted_it_can_bring_back_what_the_other_site_changed(pair):
+    do(pair.cloud, pair.deal, "delete")
+    by(pair, pair.anna, pair.deal, data={"title": "Still wanted"})
+    pair.talk()
+    with tenant_context(pair.cloud):
+        there = Conflict.objects.get(rule="deleted", state="open")
+    said = page(Browser(pair.cloud, raise_request_exception=False).sign_in(pair.owner), f"/conflicts/{there.pk}")
+    assert "Deleted here, changed there" in said and "Still wanted" in said and "Bring it back" in said
+    do(pair.cloud, there, "take_theirs")
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert value(side, pair.deal, "title") == "Still wanted"
+        with tenant_context(side):
+            assert not Conflict.objects.filter(rule="deleted", state="open").exists()
+
+
 def test_a_step_that_was_not_taken_can_be_taken_after_all(pair):
     """Anna won the deal here, the cloud lost it; the premises decide, and what the cloud did is told."""
     reason = do(pair.premises, LostReason, "add", {"name": "Price"})
