@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 
 from ostoja.hybrid.core import apply as applying
-from ostoja.hybrid.core import egress, epochs, graves, hlc, labels, merge, purge, sequence
+from ostoja.hybrid.core import egress, epochs, graves, hlc, labels, merge, purge, refusal, sequence
 from ostoja.hybrid.core.link import LinkTerms, Site
 from ostoja.hybrid.core.sequence import Inbound, Verdict
 from ostoja.hybrid.core.terms import LOCAL, Manifest
@@ -278,12 +278,20 @@ class Node:
         link = self.link(envelope.sender)
         held = self.held(envelope, state, link)
         outcome = applying.apply(envelope, held, state.inbound, self.site, link, self.stamp_clock(now_ms))
-        refused = {k: REFUSED for k, t in outcome.things.items() if k in self.poison and isinstance(t, Row)}
+        refused = self.refused(outcome)
         if refused:
             held.refused = refused
             outcome = applying.apply(envelope, held, state.inbound, self.site, link, self.stamp_clock(now_ms))
         self.commit(outcome, state)
         return outcome.verdict
+
+    def refused(self, outcome: applying.Outcome) -> dict[Key, str]:
+        """What the database does not let be written."""
+        return {
+            key: REFUSED
+            for key, thing in outcome.things.items()
+            if key in self.poison and isinstance(thing, Row) and refusal.writes(self.things.get(key), thing)
+        }
 
     def held(self, envelope: Envelope, state: LinkState, link: LinkTerms) -> applying.Held:
         resync = envelope.seq_from <= envelope.resync_to and state.inbound.epoch != 0
@@ -296,6 +304,7 @@ class Node:
             self.parked_of(state.peer),
             recovering=self.restored and resync,
             expired=expired,
+            retold=resync,
             parts=self.parts() if self.owner and resync else {},
         )
 
@@ -372,14 +381,18 @@ class Node:
                 del self.stashes[key]
 
     def retry(self, now_ms: int) -> None:
-        """The reason why the database refused is gone."""
+        """What was refused is tried again."""
         for peer, state in self.links.items():
-            mine = [p for p in self.parked if p.peer == peer and p.reason == REFUSED and p.key not in self.poison]
+            mine = [p for p in self.parked if p.peer == peer and p.reason == REFUSED]
             if mine:
                 self.parked = [p for p in self.parked if p not in mine]
                 held = applying.Held(self.things, self.stashes, state.ships, self.pending(peer), self.parked_of(peer))
-                link = self.link(peer)
-                self.commit(applying.retry(mine, held, state.inbound, self.site, link, self.stamp_clock(now_ms)), state)
+                link, clock = self.link(peer), self.stamp_clock(now_ms)
+                outcome = applying.retry(mine, held, state.inbound, self.site, link, clock)
+                if refused := self.refused(outcome):
+                    held.refused = refused
+                    outcome = applying.retry(mine, held, state.inbound, self.site, link, clock)
+                self.commit(outcome, state)
 
     # housekeeping
 

@@ -34,7 +34,8 @@ WEIGHTS = {
     "wait": 2,
     "policy": 1,
     "adopt": 2,
-    "poison": 1,
+    "poison": 3,
+    "cure": 2,
     "backup": 2,
     "restore": 2,
     "graves": 3,
@@ -51,7 +52,7 @@ WEIGHTS = {
 OPTIONAL = (
     ("clock",),
     ("policy", "adopt"),
-    ("poison",),
+    ("poison", "cure"),
     ("backup", "restore", "amnesia"),
     ("graves", "bury", "exhume"),
     ("undelete",),
@@ -197,6 +198,9 @@ class Run:
 
     def poison(self, x: int, y: int, z: int) -> None:
         self.world.poison(self.site(x), y)
+
+    def cure(self, x: int, y: int, z: int) -> None:
+        self.world.cure(self.site(x), y)
 
     def backup(self, x: int, y: int, z: int) -> None:
         self.world.backup(self.site(x))

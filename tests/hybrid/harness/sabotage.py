@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ostoja.hybrid.core import apply as applying
-from ostoja.hybrid.core import egress, epochs, graves, hlc, labels, merge, purge, sequence
+from ostoja.hybrid.core import egress, epochs, graves, hlc, labels, merge, purge, refusal, sequence
 from ostoja.hybrid.core.sequence import Verdict
 from ostoja.hybrid.core.wire import DATA, Corrupt, Key, Marker, Purge, Row, Snap, Stamp, decode
 
@@ -231,7 +231,7 @@ def states_by_the_clock(patch):
 def anybody_has_authority(patch):
     """Whoever writes last has written."""
     patch.setattr(merge, "may_write", lambda terms, link: True)
-    patch.setattr(merge, "_decided", lambda row, op, site, link: merge.Merged(row))
+    patch.setattr(merge, "_decided", lambda row, op, site, link, retold: merge.Merged(row))
 
 
 @sabotage
@@ -443,6 +443,40 @@ def closed_fields_go_at_once(patch):
         adopting = False
 
     return Obedient, World
+
+
+@sabotage
+def owner_lets_a_refused_update_wait(patch):
+    """What the owner's database refuses waits there for ever, and the sites differ."""
+    patch.setattr(refusal, "decides", lambda *args: False)
+
+
+@sabotage
+def the_last_that_waits_is_all_that_waits(patch):
+    """What waits is replaced by what comes later, as if that said everything."""
+    patch.setattr(refusal, "joined", lambda one, other: other)
+
+
+@sabotage
+def refused_word_is_dropped(patch):
+    """The owner keeps its values and does not tell anybody what it refused."""
+    original = refusal.kept
+
+    def kept(*args):
+        merged = original(*args)
+        return merged._replace(conflicts=tuple(c for c in merged.conflicts if c.rule != "refused"))
+
+    patch.setattr(refusal, "kept", kept)
+
+
+@sabotage
+def refused_word_keeps_its_stamp(patch):
+    """The owner keeps its values under their old stamps, and the others keep theirs."""
+
+    def kept(before, merged, op, terms, site, now_ms, reason):
+        return merged._replace(thing=merged.thing._replace(cells=before.cells), changed=frozenset())
+
+    patch.setattr(refusal, "kept", kept)
 
 
 def sites_of(name: str, patch) -> tuple[type[Node], type[World]]:

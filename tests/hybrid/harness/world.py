@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ostoja.hybrid.core import equality
-from ostoja.hybrid.core.apply import LINGERING
+from ostoja.hybrid.core.apply import ABSENT, LINGERING
 from ostoja.hybrid.core.merge import path
 from ostoja.hybrid.core.sequence import Verdict
 from ostoja.hybrid.core.terms import LOCAL, OPEN, Authority, FieldTerms, Manifest, Merge, Mode, ModelTerms, Unique
@@ -490,6 +490,15 @@ class World:
         if node.number == C:
             self.check_cloud()
         self._closed_cases()
+        self._waiting(node)
+
+    def _waiting(self, node: Node) -> None:
+        """I9: one operation waits for a record and a peer, and at the owner none for a record that lives there."""
+        waiting = [p for p in node.parked if p.reason != LINGERING]
+        hold(len({(p.key, p.peer) for p in waiting}) == len(waiting), "I9", "two wait for one record:", waiting)
+        for parked in waiting if node.owner else ():
+            alive = isinstance(node.things.get(parked.key), Row) and parked.key.model not in OWNED
+            hold(not alive or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
 
     def _closed_cases(self) -> None:
         """I5: a purge that was receipted is complete, for good; not only at rest."""
@@ -554,6 +563,13 @@ class World:
         everywhere = sorted({k for n in self.nodes.values() for k in n.things if k.model == "deal"})
         if everywhere:
             self.nodes[at].poison.add(everywhere[i % len(everywhere)])
+
+    def cure(self, at: int, i: int) -> None:
+        """The reason why a record was refused is gone, or is not: the site tries again what is parked."""
+        ill = sorted(self.nodes[at].poison)
+        if ill and i % 3:
+            self.nodes[at].poison.discard(ill[i % len(ill)])
+        self.retry(at)
 
     def backup(self, at: int) -> None:
         """A backup is taken."""

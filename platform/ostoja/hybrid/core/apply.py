@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from . import hlc, labels
+from . import hlc, labels, refusal
 from .link import LinkTerms, Site
 from .merge import Conflict, merge
 from .purge import receipted, strip
@@ -40,6 +40,8 @@ LINGERING = "The site was away longer than deaths are remembered, and this recor
 class Parked:
     """An operation of ``peer`` that could not be applied: kept, counted, shown; it blocks nothing but the grave of its key.
 
+    At most one for a key and a peer (beside a lingering one): what comes later and can't be applied either joins it. It is
+    tried again with whatever comes of the key and is applied, and when the store asks for it (``retry``).
     ``reason`` is ABSENT (its record is asked for), LINGERING (people decide) or the sentence of the rule that refused.
     """
 
@@ -56,11 +58,13 @@ class Held:
     ``pending``: fields changed here that this peer has not acknowledged (``*``: all of the record).
     ``parked``: the operations of this peer that are parked for these keys.
     ``refused``: keys that the database did not let be written, with its sentence. The store finds out by trying: it rolls
-    back, adds the key and applies again; the operation is then parked and the rest goes on.
+    back, adds the key and applies again. A record that lives at the owner of labels then keeps its values, and all others
+    take them over (``refusal.kept``); any other operation is parked; the rest goes on.
     ``recovering``: this site was restored, and this envelope is part of the peer's resync: what this site itself wrote as
     the authority, and forgot, comes back from the copies of others.
     ``expired``: the peer was away longer than graves are kept, and this envelope is part of its resync; what we do not
     know is parked, not merged.
+    ``retold``: this envelope is part of the peer's resync; who was restored may tell again what it has since said otherwise.
     ``parts``: at the owner of labels, what belongs to a record whose level this envelope may raise; ``things`` has it too.
     """
 
@@ -72,6 +76,7 @@ class Held:
     refused: Mapping[Key, str] = field(default_factory=dict)
     recovering: bool = False
     expired: bool = False
+    retold: bool = False
     parts: Mapping[Key, Sequence[Key]] = field(default_factory=dict)
 
 
@@ -217,21 +222,38 @@ class _Application:
 
     def _content(self, op: Fields | Snap | Delete) -> None:
         key, before = op.key, self.things.get(op.key)
-        if key in self.held.refused:
-            self.out.parked.append(Parked(key, op, self.held.refused[key], self.link.peer))
-            self._note_ship(op)
-            return
+        if isinstance(op, Fields) and not isinstance(before, Row):
+            op = self._with_waiting(op)
         if before is None and self.held.expired and not isinstance(op, Delete):
             self.out.parked.append(Parked(key, op, LINGERING, self.link.peer))
             return
         terms = self.link.manifest.models[key.model]
-        owed = self.held.pending.get(key, frozenset())
-        merged = merge(before, op, terms, self.site, self.link, self.now_ms, owed, self.held.recovering)
-        self.out.conflicts += merged.conflicts
+        held, owed = self.held, self.held.pending.get(key, frozenset())
+        merged = merge(before, op, terms, self.site, self.link, self.now_ms, owed, held.recovering, held.retold)
         if merged.unknown:
-            self.out.parked.append(Parked(key, op, ABSENT, self.link.peer))
+            self.out.conflicts += merged.conflicts
+            self._park(op, ABSENT)
             self.out.replies.append(Want(key))
             return
+        if key in self.held.refused and refusal.writes(before, merged.thing):
+            reason = self.held.refused[key]
+            if not refusal.decides(before, op, terms, self.site, self.link):
+                self._park(op, reason)
+                self._note_ship(op)
+                return
+            told, merged = merged, refusal.kept(before, merged, op, terms, self.site, self.now_ms, reason)
+            if told.thing.cl != before.cl:
+                self._again(key)
+            self._put(key, merged.thing)
+            if passed_on := told.changed - merged.changed:
+                self._enter(key, "U", passed_on, origin=self.origin)
+            self._enter(key, "U", merged.changed)
+            merged = merged._replace(op="")
+        self._merged(op, before, merged, terms)
+
+    def _merged(self, op, before: Thing | None, merged, terms) -> None:
+        key = op.key
+        self.out.conflicts += merged.conflicts
         if merged.thing is not before:
             self._put(key, merged.thing)
         if isinstance(merged.thing, Row):
@@ -241,12 +263,32 @@ class _Application:
                 self._inherit(key, terms)
         if merged.op:
             self._enter(key, merged.op, merged.changed, origin=self.origin)
-        if not isinstance(op, Fields):
+        if key in self.held.parked:
             self._settle(key)
         self._note_ship(op)
         unaware = self.site.owner and merged.thing is not None and self._unaware(op, merged.thing)
         if merged.again or unaware:
             self._again(key)
+
+    def _with_waiting(self, op: Fields) -> Fields | Snap:
+        """Fields of a record that is not here because it was refused when it came: it is tried again, with them."""
+        for parked in self.held.parked.get(op.key, ()):
+            if isinstance(parked.op, Snap) and parked.reason != LINGERING and parked not in self.out.unparked:
+                if (waiting := self.still_allowed(parked.op)) is not None:
+                    self.out.unparked.append(parked)
+                    op = refusal.joined(waiting, op)
+        return op
+
+    def _park(self, op, reason: str) -> None:
+        """Let an operation wait: one for a record and a peer, which says what all that waited before it said."""
+        for parked in self.held.parked.get(op.key, ()):
+            if parked.reason != LINGERING and parked not in self.out.unparked:
+                self.out.unparked.append(parked)
+                op = refusal.joined(parked.op, op)
+        for parked in [p for p in self.out.parked if p.key == op.key and p.reason != LINGERING]:
+            self.out.parked.remove(parked)
+            op = refusal.joined(parked.op, op)
+        self.out.parked.append(Parked(op.key, op, reason, self.link.peer))
 
     def _settle(self, key: Key) -> None:
         """The record is here (or dead) now: what waited for it joins it, and is told to the peer, who may have forgotten."""

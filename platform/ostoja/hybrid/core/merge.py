@@ -17,7 +17,8 @@ from .wire import ZERO, Cell, Delete, Fields, Key, Marker, Row, Snap, Stamp, Thi
 class Conflict(NamedTuple):
     """Two people wrote what could not both stay. ``rule`` says why ``kept`` stayed: latest, deleted, authority, transition.
 
-    ``field`` is "" for a whole record. Both sides of a link make the same conflict of the same two writes.
+    ``field`` is "" for a whole record. Both sides of a link make the same conflict of the same two writes. Rule ``refused``:
+    the database of the site that decides did not let it be written, for the ``reason`` in its sentence; only it tells so.
     """
 
     key: Key
@@ -25,6 +26,7 @@ class Conflict(NamedTuple):
     rule: str
     kept: Cell | None
     lost: Cell | None
+    reason: str = ""
 
 
 class Merged(NamedTuple):
@@ -105,31 +107,32 @@ def merge(
     now_ms: int,
     pending: frozenset[str] = frozenset(),
     recovering: bool = False,
+    retold: bool = False,
 ) -> Merged:
     """Bring an operation of a peer into a record. ``pending``: fields changed here that the peer has not acknowledged.
 
     ``recovering``: this site was restored, and takes back from the peer what it once wrote or passed on.
+    ``retold``: the peer tells everything again, and may have been restored: its word may be older than what it said before.
     """
-    if not may_write(terms, link):
-        return (
-            _recovered(thing, op, terms, site, link, now_ms, pending)
-            if recovering
-            else _refused(thing, op, site, now_ms)
-        )
-    return _merged(thing, op, terms, site, link, now_ms, pending)
+    if may_write(terms, link):
+        return _merged(thing, op, terms, site, link, now_ms, pending, retold)
+    if recovering:
+        return _recovered(thing, op, terms, site, link, now_ms, pending)
+    return _refused(thing, op, site, now_ms)
 
 
-def _merged(thing, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: int, pending) -> Merged:
+def _merged(thing, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: int, pending, retold=False) -> Merged:
     decided = terms.authority in link.leads_to
+    outdated = decided and retold and _said_before(last_stamp(thing), _newest(op))
     if isinstance(op, Delete):
-        return _deleted(thing, op, terms, pending, decided)
-    if decided and isinstance(op, Snap) and isinstance(thing, Marker):
-        if not thing.withheld and not _said_before(thing.stamp, _newest(op)):
-            thing = None
+        op = op._replace(label_ver=0) if site.owner else op
+        return _deleted(thing, op, terms, pending, decided and not outdated)
+    if decided and isinstance(op, Snap) and isinstance(thing, Marker) and not thing.withheld and not outdated:
+        thing = None
     if thing is None or isinstance(thing, Marker):
         return _made(thing, op, site)
-    if decided and (op.cl == thing.cl or (isinstance(op, Snap) and not _former_life(thing, op))):
-        return _decided(thing, op, site, link)
+    if decided and (op.cl == thing.cl or (isinstance(op, Snap) and not (outdated and op.cl < thing.cl))):
+        return _decided(thing, op, site, link, retold)
     if op.cl < thing.cl:
         return Merged(thing, conflicts=_late(op, last_stamp(thing), "deleted"))
     if op.cl > thing.cl:
@@ -150,7 +153,11 @@ def _refused(thing, op, site: Site, now_ms: int) -> Merged:
     )
     if thing is not None:
         return Merged(thing, conflicts=conflicts, again=bool(conflicts))
-    dead = Marker(op.cl + op.cl % 2, label_ver=op.label_ver, stamp=hlc.after(now_ms, [_newest(op)], site.number))
+    dead = Marker(
+        op.cl + op.cl % 2,
+        label_ver=0 if site.owner else op.label_ver,
+        stamp=hlc.after(now_ms, [_newest(op)], site.number),
+    )
     return Merged(dead, "D", conflicts=conflicts, again=True)
 
 
@@ -176,10 +183,6 @@ def _said_before(mine: Stamp, theirs: Stamp) -> bool:
     return theirs.site == mine.site and theirs.hlc < mine.hlc
 
 
-def _former_life(row: Row, op: Snap) -> bool:
-    return op.cl < row.cl and _said_before(last_stamp(row), _newest(op))
-
-
 def _newest(op):
     return op.stamp if isinstance(op, Delete) else max((c.stamp for c in op.cells.values()), default=ZERO)
 
@@ -193,8 +196,8 @@ def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged
         return Merged(thing, conflicts=(Conflict(op.key, "", "authority", None, None),), again=thing is not None)
     if thing is None:
         return Merged(Marker(op.cl, label_ver=op.label_ver, stamp=op.stamp), "D")
-    revoked = decided and isinstance(thing, Row) and not _said_before(last_stamp(thing), op.stamp)
-    if op.cl <= thing.cl and not revoked:
+    known = isinstance(thing, Marker) and (thing.cl, thing.stamp) == (op.cl, op.stamp)
+    if known or (op.cl <= thing.cl and not decided):
         return Merged(thing)
     stamp = op.stamp if decided else max(op.stamp, last_stamp(thing))
     if isinstance(thing, Marker):
@@ -236,12 +239,12 @@ def _next_life(row: Row, op: Snap, terms, site, link, pending) -> Merged:
     return Merged(Row(kept | dict(op.cells), op.cl, level, ver), "I", frozenset(op.cells), lost)
 
 
-def _decided(row: Row, op: Fields | Snap, site: Site, link: LinkTerms) -> Merged:
+def _decided(row: Row, op: Fields | Snap, site: Site, link: LinkTerms, retold: bool = False) -> Merged:
     """The authority has spoken: its last word counts, whatever was written elsewhere with later stamps."""
     changed = frozenset(
         n
         for n, c in op.cells.items()
-        if (mine := row.cells.get(n)) != c and (mine is None or not _said_before(mine.stamp, c.stamp))
+        if (mine := row.cells.get(n)) != c and not (retold and mine is not None and _said_before(mine.stamp, c.stamp))
     )
     level, ver = (row.level, row.label_ver) if site.owner else _label(row, op, link)
     conflicts = tuple(
