@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections import Counter
 
 import pytest
 
 from .installation import TestInstallation, home_of
 
 _installation: TestInstallation | None = None
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """The whole suite runs in two processes where there are two processors; what is named on the command line in this one."""
+    named = bool(config.option.file_or_dir)
+    return 0 if named or (os.cpu_count() or 1) < 2 else 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +40,13 @@ def pytest_unconfigure() -> None:
     """Leave nothing running and no database behind."""
     if _installation is not None:
         _installation.stop()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What did not run, and why: a suite that left the browser out must not look like one that passed in it."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} left out: {reason.removeprefix('Skipped: ')}", yellow=True)
 
 
 @pytest.fixture(scope="session")
