@@ -97,7 +97,7 @@ def test_what_is_parked_or_called_back_is_counted_with_the_oldest(pair):
         PurgeCase.objects.create(link=link, about="sales.deal", record=uuid7(), label_ver=2)
     there = found(pair)
     assert (there.parked, there.purges, there.state) == (1, 1, "parked") and there.parked_at and there.purged_at
-    assert "wait for something that has not come yet" in page(at(pair, pair.owner))
+    assert "waits for something that has not come yet" in page(at(pair, pair.owner))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Count, Min
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from .exchange import OLDER, UNKNOWN_MANIFEST
 from .models import Conflict, Link, LinkUse, Parked, Progress, PurgeCase
@@ -155,7 +155,7 @@ def sentences(health: Health) -> list[str]:
     if abs(skew) > SKEW_MS and health.trouble not in CLOCKS:
         said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
     if health.parked:
-        said.append(_("{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.").format(n=health.parked))  # fmt: skip
+        said.append(ngettext("{n} change waits for something that has not come yet. It is tried again and blocks nothing; if it stays for an hour, verify.", "{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.", health.parked).format(n=health.parked))  # fmt: skip
     if use.wanted:
         said.append(_("Both sites take new keys at the next exchange."))
     elif health.key_days > LASTS.days + 7:
