@@ -156,7 +156,7 @@ def _small_database(owner, mark: str):
         cursor.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
         extensions = [row[0] for row in cursor.fetchall()]
         for one in left_over:
-            cursor.execute(f'DROP DATABASE IF EXISTS "{one}" WITH (FORCE)')
+            _drop(cursor, one)
         cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     alias = "template"
     connections.settings[alias] = {**connections.settings["owner"], "NAME": name}
@@ -172,7 +172,15 @@ def _small_database(owner, mark: str):
         connections[alias].close()
         del connections[alias], connections.settings[alias]
         with platform_context(), owner.cursor() as cursor:
-            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            _drop(cursor, name)
+
+
+def _drop(cursor, name: str) -> None:
+    """Drop a database of ours with our own sessions in it. FORCE would fail when autovacuum, which is not ours, is there."""
+    cursor.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user", [name]
+    )
+    cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 def _dump(database: dict, major: int) -> str:
