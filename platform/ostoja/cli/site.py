@@ -184,6 +184,23 @@ def revoke(tenant: TenantName, link: LinkName = "") -> None:
     console().print("The link is closed.")
 
 
+@site.command()
+def renew(tenant: TenantOption = "", as_json: Json = False) -> None:
+    """After a backup was restored here, and before `ostoja up`: begin anew, closed to people until the other sites have told
+    what the backup forgot. Of a machine that was copied, renew the copy that goes on; the other falls silent."""
+    with opened():
+        from ostoja.hybrid.renewing import renew as begin_anew
+        from ostoja.tenancy.context import tenant_context
+
+        renewed = []
+        for one in _tenants(tenant):
+            with tenant_context(one):
+                renewed.append({"tenant": one.slug, "incarnation": begin_anew() >> 32})
+    answer(renewed, as_json, lambda told: table(
+        ["tenant", "incarnation"], [[r["tenant"], r["incarnation"]] for r in told], "No tenant here is hybrid."
+    ))  # fmt: skip
+
+
 def _do(tenant: str, wanted: str, verb: str) -> None:
     """A verb on the link that is meant. Raises NotFound when it is not there, or not the only one."""
     with opened():
@@ -213,7 +230,10 @@ def _tenants(wanted: str) -> list:
 
     if wanted:
         return [find(wanted)]
-    schemas = [s for s, _one in over_tenants(connections["owner"], "SELECT 1 FROM {schema}.hybrid_site WHERE here")]
+    found = over_tenants(
+        connections["owner"], "SELECT 1 FROM {schema}.hybrid_site WHERE here", states=("open", "catching")
+    )
+    schemas = [schema for schema, _one in found]
     with platform_context():
         return list(Tenant.objects.filter(schema_name__in=schemas).order_by("slug"))
 
