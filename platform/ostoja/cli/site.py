@@ -231,7 +231,7 @@ def _tenants(wanted: str) -> list:
     if wanted:
         return [find(wanted)]
     found = over_tenants(
-        connections["owner"], "SELECT 1 FROM {schema}.hybrid_site WHERE here", states=("open", "catching")
+        connections["owner"], "SELECT 1 FROM {schema}.hybrid_site WHERE here", states=("open", "building", "catching")
     )
     schemas = [schema for schema, _one in found]
     with platform_context():
