@@ -97,7 +97,7 @@ def _link(cloud: Path, domain: str, host: str, port: int) -> str:
     if not _said(there, "site", "status", "--json"):
         code = _said({}, "site", "invite", "--tenant", TENANT, "--json")["code"]
         url = f"http://{TENANT}.{domain}:{port}"
-        _said(there, "site", "enrol", "--url", url, "--code", code, "--name", "Premises", "--json")
+        _said(there, "site", "enrol", "--url", url, "--code", code, "--name", "Head office", "--json")
     while not all(line["state"] == "open" for line in _said(there, "site", "status", "--json")):
         if time.monotonic() > until:
             raise NotPaired("The premises wait for the cloud's rows: `ostoja site status` there says how far they are.")

@@ -133,7 +133,6 @@ class World:
         self.told: dict[tuple[int, int], int] = {}
         self.withdrawn: set[Key] = set()
         self.rogued: set[Key] = set()
-        self.said: dict[tuple, object] = {}
         self.restores = 0
 
     def _join(self, above: int, below: int, ceiling: int, down, up) -> None:
@@ -330,10 +329,6 @@ class World:
         node.end(tx, commit)
         if not commit:
             return
-        for key, thing in tx.puts.items():
-            for name, cell in thing.cells.items() if isinstance(thing, Row) else ():
-                known = key, name, cell.value
-                self.said[known] = max(self.said.get(known, ZERO), cell.stamp)
         for fact in tx.facts:
             if isinstance(fact, Death):
                 self.deaths.append(fact)
@@ -459,7 +454,7 @@ class World:
     def _deliver(self, message: Message, crash: bool = False):
         node = self.nodes[message.to]
         before = {n: (s.inbound, s.outbound) for n, s in node.links.items()}
-        things, parked = node.things.copy() if node.number == P else None, list(node.parked)
+        things = node.things.copy() if node.number == P else None
         self.delivered += 1
         envelope = message.envelope
         if self.delivered % SEALED_EVERY == 0:
@@ -467,7 +462,7 @@ class World:
             hold(envelope == message.envelope, "I10", "sealed and unsealed, it says something else:", envelope)
         result = node.receive(envelope, self.now, crash)
         if result == Verdict.APPLY:
-            self._after(node, things, parked, message)
+            self._after(node, things, message)
         for n, (inbound, outbound) in before.items():
             state = node.links[n]
             if state.inbound.epoch == inbound.epoch and state.inbound.own == inbound.own:
@@ -476,8 +471,8 @@ class World:
                     hold(state.outbound.acked >= outbound.acked, "I6", "acked went back")
         return result
 
-    def _after(self, node: Node, things, parked: list, message: Message) -> None:
-        self._merged(node, things, parked)
+    def _after(self, node: Node, things, message: Message) -> None:
+        self._merged(node, things)
         envelope = message.envelope
         if envelope.lane == DATA:
             link = node.number, envelope.sender
@@ -485,7 +480,7 @@ class World:
             if node.links[envelope.sender].inbound.applied >= self.told[link]:
                 self._whole_transactions(node, envelope.sender)
 
-    def _merged(self, node: Node, things, parked: list) -> None:
+    def _merged(self, node: Node, things) -> None:
         if things is not None:
             for key, thing in node.things.items():
                 was = things.get(key)
@@ -495,16 +490,15 @@ class World:
         if node.number == C:
             self.check_cloud()
         self._closed_cases()
-        self._waiting(node, things, parked)
+        self._waiting(node)
 
-    def _waiting(self, node: Node, things, before: list) -> None:
-        """I9: one operation waits for a record and a peer, and the owner parks nothing of a record that lives there."""
+    def _waiting(self, node: Node) -> None:
+        """I9: one operation waits for a record and a peer, and at the owner none for a record that lives there."""
         waiting = [p for p in node.parked if p.reason != LINGERING]
         hold(len({(p.key, p.peer) for p in waiting}) == len(waiting), "I9", "two wait for one record:", waiting)
-        for parked in waiting if things is not None else ():
-            alive = isinstance(things.get(parked.key), Row) and isinstance(node.things.get(parked.key), Row)
-            mine = alive and parked.key.model not in OWNED and not any(p is parked for p in before)
-            hold(not mine or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
+        for parked in waiting if node.owner else ():
+            alive = isinstance(node.things.get(parked.key), Row) and parked.key.model not in OWNED
+            hold(not alive or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
 
     def _closed_cases(self) -> None:
         """I5: a purge that was receipted is complete, for good; not only at rest."""
@@ -524,9 +518,9 @@ class World:
         as it is when it arrives a little later over the wire.
         """
         node = self.nodes[at]
-        things, parked = node.things.copy() if at == P else None, list(node.parked)
+        things = node.things.copy() if at == P else None
         node.retry(self.now)
-        self._merged(node, things, parked)
+        self._merged(node, things)
 
     def check_cloud(self) -> None:
         """I4 at rest: nothing that may not be there."""
@@ -664,7 +658,6 @@ class World:
         if isinstance(thing, Row):
             cell = thing.cells.get(w.field)
             by_right = w.key.model not in OWNED or cell is None or cell.stamp.site == w.site
-            by_right = by_right and (cell is None or self._somebody_wrote(w, cell) or self._told(node, w))
             if thing.cl > w.cl or (thing.cl == w.cl and cell is not None and cell.stamp >= w.stamp and by_right):
                 return True
         elif thing is not None and not thing.withheld and thing.cl > w.cl:
@@ -680,16 +673,6 @@ class World:
         if OWNED.get(w.key.model) == w.site:
             return False  # the authority loses to nobody
         return any(c.key == w.key and c.lost is not None and c.lost.stamp == w.stamp for c in node.conflicts)
-
-    def _somebody_wrote(self, w: Write, cell) -> bool:
-        """A person's later word supersedes; the stamp with which the owner keeps its own value does not."""
-        return self.said.get((w.key, w.field, cell.value), ZERO) >= w.stamp
-
-    @staticmethod
-    def _told(node: Node, w: Write) -> bool:
-        """Whether this or a later word for the field is a conflict."""
-        lost = [c.lost.stamp for c in node.conflicts if (c.key, c.field) == (w.key, w.field) and c.lost is not None]
-        return any(stamp >= w.stamp for stamp in lost)
 
     def _at_its_authority(self, w: Write) -> bool:
         """Nobody else keeps for the authority, restored, what somebody without authority writes over, and passes on."""
