@@ -152,3 +152,8 @@ def test_a_colleague_is_invited_and_joins(signed_in, tenant, as_role, outbox):
     assert joined.status_code == 302
     assert "Nina New" in stranger.get("/settings/profile").content.decode()
     assert stranger.get(f"/invitation/{token}").status_code in (302, 410)
+
+
+def test_the_list_of_imports_names_its_objects_in_words(signed_in, address):
+    rows = re.search(r"<tbody.*?</tbody>", signed_in.get("/imports").content.decode(), re.S)[0]
+    assert "Customers" in rows and "party.party" not in rows

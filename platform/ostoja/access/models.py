@@ -13,6 +13,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.constraints import Check, Rule
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import NotAllowed, Refused
+from ostoja.kernel.fields import ObjectField
 from ostoja.kernel.record import Record, Thing, verb
 
 from . import remembered
@@ -397,7 +398,7 @@ class SavedView(Record):
     """A list with its filters, sort and columns under a name; its maker's own, or shared with all."""
 
     user = models.ForeignKey(User, models.PROTECT, related_name="views")
-    object = models.CharField(max_length=80)
+    object = ObjectField(max_length=80)
     name = models.CharField(_("name"), max_length=80)
     query = models.JSONField(default=dict)
     shared = models.BooleanField(_("shared"), default=False)

@@ -18,6 +18,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.constraints import Check, Follows, Frozen
 from ostoja.kernel.data import Data, Sync
 from ostoja.kernel.errors import NotAllowed, Refused
+from ostoja.kernel.fields import ObjectField
 from ostoja.kernel.record import Record, Thing, verb
 
 from . import mapping as mappings
@@ -50,7 +51,7 @@ class ImportRun(Record):
         UPDATE = "update", _("Change records that are there")
         UPSERT = "upsert", _("Change what is there, add the rest")
 
-    object = models.CharField(_("object"), max_length=80, editable=False)
+    object = ObjectField(_("object"), max_length=80, editable=False)
     name = models.CharField(_("name"), max_length=200)
     file_name = models.CharField(_("file"), max_length=200, editable=False)
     file_key = models.CharField(max_length=200, editable=False)
@@ -206,7 +207,7 @@ class RowError(Thing):
 class SavedMapping(Record):
     """A mapping under a name, offered again when a file with the same columns comes."""
 
-    object = models.CharField(_("object"), max_length=80)
+    object = ObjectField(_("object"), max_length=80)
     name = models.CharField(_("name"), max_length=120)
     mapping = models.JSONField(_("mapping"))
     columns = models.JSONField(_("columns in the file"), default=list)
@@ -253,7 +254,7 @@ class ExportRun(Record):
         CSV = "csv", "CSV"
         XLSX = "xlsx", "XLSX"
 
-    object = models.CharField(_("object"), max_length=80, editable=False)
+    object = ObjectField(_("object"), max_length=80, editable=False)
     name = models.CharField(_("name"), max_length=200, editable=False)
     query = models.JSONField(_("query"), default=dict, editable=False)
     format = models.CharField(_("format"), max_length=8, choices=Format, default=Format.CSV, editable=False)

@@ -1,4 +1,4 @@
-"""Field types that the domain needs beyond Django's: money, quantities, prices, years."""
+"""Field types that the domain needs beyond Django's: money, quantities, prices, years, objects."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ class YearField(models.PositiveSmallIntegerField):
         """As the integer that it is, so that declaring a year changes no table."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.PositiveSmallIntegerField", args, kwargs
+
+
+class ObjectField(models.CharField):
+    """The label of an object, such as ``sales.deal``; people read its name. To the database it is text like any."""
+
+    def deconstruct(self):
+        """As the text that it is, so that declaring an object changes no table."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
 
 
 class PriceField(models.DecimalField):

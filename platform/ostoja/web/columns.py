@@ -17,7 +17,7 @@ from ostoja.access.models import User
 from ostoja.access.policy import may, visible_fields
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
-from ostoja.kernel.fields import MoneyField, PriceField, YearField
+from ostoja.kernel.fields import MoneyField, ObjectField, PriceField, YearField
 from ostoja.kernel.registry import Entry
 
 from . import display, places
@@ -139,7 +139,10 @@ class Column:
 
 
 def _plain(column: Column, record) -> SafeString:
-    return conditional_escape(getattr(record, column.field.attname) or "")
+    value = getattr(record, column.field.attname) or ""
+    if isinstance(column.field, ObjectField) and (entry := registry.get(value)) is not None:
+        return conditional_escape(label_of(entry))
+    return conditional_escape(value)
 
 
 def _long(column: Column, record) -> SafeString:
