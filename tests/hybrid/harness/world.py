@@ -131,8 +131,9 @@ class World:
         self.moves: dict[Key, int] = {}
         self.pairs: list[tuple[Write, Write]] = []
         self.told: dict[tuple[int, int], int] = {}
-        self.withdrawn: set[Key] = set()
+        self.withdrawn: set[tuple[Key, int]] = set()
         self.rogued: set[Key] = set()
+        self.said: dict[tuple, object] = {}
         self.restores = 0
 
     def _join(self, above: int, below: int, ceiling: int, down, up) -> None:
@@ -329,6 +330,10 @@ class World:
         node.end(tx, commit)
         if not commit:
             return
+        for key, thing in tx.puts.items():
+            for name, cell in thing.cells.items() if isinstance(thing, Row) else ():
+                known = key, name, cell.value
+                self.said[known] = max(self.said.get(known, ZERO), cell.stamp)
         for fact in tx.facts:
             if isinstance(fact, Death):
                 self.deaths.append(fact)
@@ -350,7 +355,7 @@ class World:
                     self._legal(before[key], thing, direct=True)
                     if before[key] is not None and before[key].level > OPEN == thing.level:
                         self._opened(key, thing)
-                        self.withdrawn.discard(key)
+                        self.withdrawn = {(k, ver) for k, ver in self.withdrawn if k != key}
 
     def _classify(self, node: Node, fact: Write) -> None:
         """What is written while it may not leave is secret until it is current and open."""
@@ -417,7 +422,7 @@ class World:
                 not told or (thing is not None and thing.level == OPEN), "I4", "b:", op, "of a record that is local now"
             )
             hold(
-                not isinstance(op, Fields | Snap) or op.key not in self.withdrawn,
+                not isinstance(op, Fields | Snap) or all(op.key != key for key, _ver in self.withdrawn),
                 "I5",
                 "a restored backup tells again:",
                 op,
@@ -454,7 +459,7 @@ class World:
     def _deliver(self, message: Message, crash: bool = False):
         node = self.nodes[message.to]
         before = {n: (s.inbound, s.outbound) for n, s in node.links.items()}
-        things = node.things.copy() if node.number == P else None
+        things, parked = node.things.copy() if node.number == P else None, list(node.parked)
         self.delivered += 1
         envelope = message.envelope
         if self.delivered % SEALED_EVERY == 0:
@@ -462,7 +467,7 @@ class World:
             hold(envelope == message.envelope, "I10", "sealed and unsealed, it says something else:", envelope)
         result = node.receive(envelope, self.now, crash)
         if result == Verdict.APPLY:
-            self._after(node, things, message)
+            self._after(node, things, parked, message)
         for n, (inbound, outbound) in before.items():
             state = node.links[n]
             if state.inbound.epoch == inbound.epoch and state.inbound.own == inbound.own:
@@ -471,8 +476,8 @@ class World:
                     hold(state.outbound.acked >= outbound.acked, "I6", "acked went back")
         return result
 
-    def _after(self, node: Node, things, message: Message) -> None:
-        self._merged(node, things)
+    def _after(self, node: Node, things, parked: list, message: Message) -> None:
+        self._merged(node, things, parked)
         envelope = message.envelope
         if envelope.lane == DATA:
             link = node.number, envelope.sender
@@ -480,7 +485,7 @@ class World:
             if node.links[envelope.sender].inbound.applied >= self.told[link]:
                 self._whole_transactions(node, envelope.sender)
 
-    def _merged(self, node: Node, things) -> None:
+    def _merged(self, node: Node, things, parked: list) -> None:
         if things is not None:
             for key, thing in node.things.items():
                 was = things.get(key)
@@ -490,15 +495,16 @@ class World:
         if node.number == C:
             self.check_cloud()
         self._closed_cases()
-        self._waiting(node)
+        self._waiting(node, things, parked)
 
-    def _waiting(self, node: Node) -> None:
-        """I9: one operation waits for a record and a peer, and at the owner none for a record that lives there."""
+    def _waiting(self, node: Node, things, before: list) -> None:
+        """I9: one operation waits for a record and a peer, and the owner parks nothing of a record that lives there."""
         waiting = [p for p in node.parked if p.reason != LINGERING]
         hold(len({(p.key, p.peer) for p in waiting}) == len(waiting), "I9", "two wait for one record:", waiting)
-        for parked in waiting if node.owner else ():
-            alive = isinstance(node.things.get(parked.key), Row) and parked.key.model not in OWNED
-            hold(not alive or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
+        for parked in waiting if things is not None else ():
+            alive = isinstance(things.get(parked.key), Row) and isinstance(node.things.get(parked.key), Row)
+            mine = alive and parked.key.model not in OWNED and not any(p is parked for p in before)
+            hold(not mine or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
 
     def _closed_cases(self) -> None:
         """I5: a purge that was receipted is complete, for good; not only at rest."""
@@ -518,9 +524,9 @@ class World:
         as it is when it arrives a little later over the wire.
         """
         node = self.nodes[at]
-        things = node.things.copy() if at == P else None
+        things, parked = node.things.copy() if at == P else None, list(node.parked)
         node.retry(self.now)
-        self._merged(node, things)
+        self._merged(node, things, parked)
 
     def check_cloud(self) -> None:
         """I4 at rest: nothing that may not be there."""
@@ -593,8 +599,9 @@ class World:
         self.pairs, self.told = [], {}
         self.ledger = [w for w in self.ledger if any(self._keeps(n, w, at) for n in self.nodes.values())]
         self.deaths = [d for d in self.deaths if self._buried_somewhere(d)]
-        self.withdrawn = {k for k in old.things if at == P and old.things[k].level > OPEN} | self.withdrawn
-        self.withdrawn = {k for k in self.withdrawn if self._known_closed(k)}
+        if at == P:
+            self.withdrawn |= {(k, t.label_ver) for k, t in old.things.items() if t.level > OPEN}
+        self.withdrawn = {(k, ver) for k, ver in self.withdrawn if self._known_closed(k, ver)}
         written = {w.key for w in self.ledger if w.field == "qty"}
         self.moves = {k: q for k, q in self.moves.items() if k in written}
 
@@ -658,6 +665,7 @@ class World:
         if isinstance(thing, Row):
             cell = thing.cells.get(w.field)
             by_right = w.key.model not in OWNED or cell is None or cell.stamp.site == w.site
+            by_right = by_right and (cell is None or self._somebody_wrote(w, cell) or self._told(node, w))
             if thing.cl > w.cl or (thing.cl == w.cl and cell is not None and cell.stamp >= w.stamp and by_right):
                 return True
         elif thing is not None and not thing.withheld and thing.cl > w.cl:
@@ -673,6 +681,16 @@ class World:
         if OWNED.get(w.key.model) == w.site:
             return False  # the authority loses to nobody
         return any(c.key == w.key and c.lost is not None and c.lost.stamp == w.stamp for c in node.conflicts)
+
+    def _somebody_wrote(self, w: Write, cell) -> bool:
+        """A person's later word supersedes; the stamp with which the owner keeps its own value does not."""
+        return self.said.get((w.key, w.field, cell.value), ZERO) >= w.stamp
+
+    @staticmethod
+    def _told(node: Node, w: Write) -> bool:
+        """Whether this or a later word for the field is a conflict."""
+        lost = [c.lost.stamp for c in node.conflicts if (c.key, c.field) == (w.key, w.field) and c.lost is not None]
+        return any(stamp >= w.stamp for stamp in lost)
 
     def _at_its_authority(self, w: Write) -> bool:
         """Nobody else keeps for the authority, restored, what somebody without authority writes over, and passes on."""
@@ -700,10 +718,10 @@ class World:
         thing = node.things.get(death.key)
         return (thing is not None and thing.cl >= death.cl) or death.key in node.collected
 
-    def _known_closed(self, key: Key) -> bool:
-        """Whether somebody who tells the restored premises so still knows that a record is closed."""
+    def _known_closed(self, key: Key, ver: int) -> bool:
+        """Whether somebody who tells the restored premises so knows the last label of a record, which closed it."""
         below = [node.things.get(key) for number, node in self.nodes.items() if number != P]
-        return any(t is not None and (t.level > OPEN) for t in below)
+        return any(t is not None and t.level > OPEN and t.label_ver >= ver for t in below)
 
     def projection(self, number: int, ceiling: int, manifest: Manifest) -> dict[Key, tuple]:
         """What a site holds that both sides of a link with this ceiling hold."""

@@ -253,7 +253,8 @@ def _decided(row: Row, op: Fields | Snap, site: Site, link: LinkTerms, retold: b
         if row.cells[n].stamp > op.cells[n].stamp
     )
     now = Row({**row.cells, **{n: op.cells[n] for n in changed}}, op.cl, level, ver)
-    return Merged(now, "L" if level != row.level else "U" if changed else "", changed, conflicts)
+    entry = "I" if op.cl != row.cl else "L" if level != row.level else "U" if changed else ""
+    return Merged(now, entry, changed, conflicts)
 
 
 def _label(row: Row, op: Fields | Snap, link: LinkTerms) -> tuple[int, int]:
