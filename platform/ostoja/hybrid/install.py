@@ -117,17 +117,22 @@ END $take_away$
 
 # What the site above has decided stands here too, whatever state the record is in: the rules were kept there, in their order.
 TAKE_OVER = """
-CREATE OR REPLACE FUNCTION "hybrid_take_over"(tab text, key uuid, cols text[], types text[], vals text[]) RETURNS void
+CREATE OR REPLACE FUNCTION "hybrid_take_over"(tab text, key uuid, fresh boolean, cols text[], types text[], vals text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $take_over$
-DECLARE sets text; n int;
+DECLARE names text; given text;
 BEGIN
   IF coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'Only the site that decides is taken at its word.';
   END IF;
-  SELECT string_agg(format('%I = %L::%s', cols[i], vals[i], types[i]), ', ') INTO sets FROM generate_subscripts(cols, 1) i;
+  SELECT string_agg(format('%I', cols[i]), ', '), string_agg(format('%L::%s', vals[i], types[i]), ', ') INTO names, given
+  FROM generate_subscripts(cols, 1) i;
   SET CONSTRAINTS ALL IMMEDIATE;
   EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', tab);
-  EXECUTE format('UPDATE %I SET %s, version = version + 1, updated_at = now() WHERE id = $1', tab, sets) USING key;
+  IF fresh THEN
+    EXECUTE format('INSERT INTO %I (id, version, updated_at, %s) VALUES ($1, 1, now(), %s)', tab, names, given) USING key;
+  ELSE
+    EXECUTE format('UPDATE %I SET (%s) = ROW (%s), version = version + 1, updated_at = now() WHERE id = $1', tab, names, given) USING key;
+  END IF;
   EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
 END $take_over$
 """

@@ -283,11 +283,12 @@ class Attempt:
         for put in later:
             edges = self.tables.manifest.models[put.table.label].edges
             refused = self.writer.step_by_step(put, edges)
-            if refused is not None and not put.new and self.on.up:
+            if refused is not None and self.on.up:
                 refused = self.writer.take_over(put)
                 if refused is None:
-                    entry = Entry(0, 0, put.key, "U", frozenset(put.values), origin=self.on.peer)
+                    entry = Entry(0, 0, put.key, "I" if put.new else "U", frozenset(put.values), origin=self.on.peer)
                     enter([entry], self.tables, here=self.on.here.number)
+                    self._arrived([put] if put.new else [])
             if refused is not None:
                 refused = clashes.both_kept(self, put, refused)
             if refused is not None:
@@ -316,7 +317,7 @@ class Attempt:
             self.counts.deleted += 1
             return
         if self.on.up:
-            taking.take_away(self, table, [key.id])
+            taking.take_away(self, table, [key.id], dead=True)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             return
@@ -344,6 +345,22 @@ class Attempt:
                 _receipted(self.link, op)
             elif isinstance(op, Fields | Snap):
                 self._references(op, out, state)
+        if self.on.site.owner:
+            self._name_anew([op for op in ops if isinstance(op, Fields | Snap)])
+
+    def _name_anew(self, ops: list[Fields | Snap]) -> None:
+        """Whoever refers by its key to what was called back is told the alias instead."""
+        targets: dict[str, list[Key]] = defaultdict(list)
+        for op in ops:
+            table = self.tables.get(op.key.model)
+            for name, cell in op.cells.items() if table else ():
+                if table.columns[name].refers and cell.value and not cell.value.startswith(holding.ALIAS):
+                    targets[cell.value].append(op.key)
+        closed = (
+            [t for t, level in clocking.levels(targets).items() if level > self.on.terms.ceiling] if targets else ()
+        )
+        again = {key for target in closed for key in targets[target]}
+        enter([Entry(0, 0, key, "R") for key in sorted(again)], self.tables, here=self.on.here.number)
 
     def _references(self, op: Fields | Snap, out: Outcome, state: Holding) -> None:
         """The key instead of an alias, or the other way round, is no change: the stamp is the same."""

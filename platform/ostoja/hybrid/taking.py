@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from ostoja.kernel.errors import Refused
 
 from .core.apply import Outcome
-from .core.wire import Key
-from .holding import ALIAS, Holding
+from .core.purge import strip
+from .core.wire import Key, Purge
+from .holding import ALIAS, Holding, Reader, keep_stash
 from .models import Absent, Conflict, Parked
 from .tables import Column, Table, Tables
 from .writing import REFUSALS, Writer, said
@@ -41,8 +42,11 @@ def _forget(ids: list[str]) -> None:
             cursor.execute("SELECT journal_forget(%s)", [id])
 
 
-def take_away(attempt, table: Table, ids: list[str]) -> None:
-    """Remove rows in whatever state they are, with their parts; references to them are empty from now on."""
+def take_away(attempt, table: Table, ids: list[str], *, dead: bool = False) -> None:
+    """Remove rows in whatever state they are, with their parts; references to them are empty from now on.
+
+    ``dead``: they were deleted, not called back.
+    """
     tables: Tables = attempt.on.here.tables
     for referring, column in tables.referring(table.label):
         rows = referring_rows(referring, column, ids)
@@ -54,16 +58,42 @@ def take_away(attempt, table: Table, ids: list[str]) -> None:
             )  # the alias of it may be known already
         elif rows:  # a part can't be without what it is a part of
             parts = [r for r, _t in rows]
-            take_away(attempt, referring, parts)
-            _forget(parts)
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [parts]
-                )
+            if not dead:
+                _keep_owed(attempt, referring, parts)
+            take_away(attempt, referring, parts, dead=dead)
+            if dead:
+                _die(attempt, referring, parts)
+            else:
+                _forget(parts)
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "UPDATE hybrid_clock SET withheld = true, stamps = '{}' WHERE id = ANY(%s::uuid[])", [parts]
+                    )
     for name, column in tables.local_parts(table.label):
         _call("", name, column, ids, remove=True)
     _call(table.label, table.name, "id", ids, remove=True)
     Absent.objects.filter(record__in=ids).delete()
+
+
+def _keep_owed(attempt, table: Table, ids: list[str]) -> None:
+    """What was changed here of parts that go along, and the premises do not have yet, is kept until they do."""
+    on = attempt.on
+    held = (
+        Reader(attempt.tables, on.link, on.peer, on.here.number, on.acked).read([Key(table.label, i) for i in ids]).held
+    )
+    for key, row in held.things.items():
+        _marker, stash = strip(row, Purge(key, row.cl, row.label_ver), held.pending.get(key, frozenset()))
+        if stash is not None and key not in held.stashes:
+            keep_stash(key, stash)
+
+
+def _die(attempt, table: Table, ids: list[str]) -> None:
+    """Parts that were added here meanwhile die with what they are parts of."""
+    with connection.cursor() as cursor:
+        for part in ids:
+            cursor.execute(
+                "SELECT hybrid_death(%s, %s::uuid, %s::smallint)", [table.label, part, attempt.on.here.number]
+            )
 
 
 def _call(label: str, name: str, column: str, ids: list[str], *, remove: bool) -> None:
@@ -115,16 +145,12 @@ def _clear_references(attempt, table: Table, ids: list[str]) -> None:
                 [Absent(record=r, model=referring.label, field=column.field, target=t) for r, t in rows],
                 ignore_conflicts=True,
             )
-        elif column.field == referring.inside:  # parts that were added here meanwhile die with it
+        elif column.field == referring.inside:
             parts = [r for r, _t in rows]
             _clear_references(attempt, referring, parts)
             with connection.cursor() as cursor:
                 cursor.execute(f'DELETE FROM "{referring.name}" WHERE id = ANY(%s::uuid[])', [parts])
-                for part in parts:
-                    cursor.execute(
-                        "SELECT hybrid_death(%s, %s::uuid, %s::smallint)",
-                        [referring.label, part, attempt.on.here.number],
-                    )
+            _die(attempt, referring, parts)
 
 
 def waiting_for(tables: Tables, ids: Iterable[str]) -> list[tuple[Table, Column, str, str]]:

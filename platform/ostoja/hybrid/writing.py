@@ -200,30 +200,39 @@ class Writer:
 
     def take_over(self, put: Put) -> Refused | None:
         """Write a row as the site above has it, whatever state it is in here: the rules were kept there."""
-        names = list(put.values)
-        columns = [put.table.columns[n] for n in names]
+        table = put.table
+        given = [(table.columns[n].column, table.columns[n].type, value) for n, value in put.values.items()]
+        if put.new:
+            given += [(c, kind, value) for c, (value, kind) in _fixed(table, put.values).items()]
+            if "created_at" not in put.values:
+                given.append(("created_at", "timestamptz", "now"))
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT hybrid_take_over(%s, %s::uuid, %s, %s, %s)",
-                    [put.table.name, put.key.id, [c.column for c in columns], [c.type for c in columns], [put.values[n] for n in names]],
-                )  # fmt: skip
+                    "SELECT hybrid_take_over(%s, %s::uuid, %s, %s, %s, %s)",
+                    [table.name, put.key.id, put.new, *([list(some) for some in zip(*given, strict=True)])],
+                )
         except REFUSALS as error:
             return said(error)
         self.keep_absent([put])
         return None
 
 
+def _fixed(table: Table, given: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """{column: (value, type)} of what a new row is filled with besides what is given."""
+    fixed = {c.column: (c.default, c.type) for c in table.others.values() if c.default is not None}
+    return fixed | {
+        c.column: (c.default, c.type)
+        for c in table.columns.values()
+        if c.field not in given and not c.null and c.default is not None
+    }
+
+
 def _insert(group: list[Put]) -> None:
     table = group[0].table
     names = sorted(group[0].values)
     columns = [table.columns[n] for n in names]
-    fixed = {c.column: (c.default, c.type) for c in table.others.values() if c.default is not None}
-    fixed |= {
-        c.column: (c.default, c.type)
-        for c in table.columns.values()
-        if c.field not in group[0].values and not c.null and c.default is not None
-    }
+    fixed = _fixed(table, group[0].values)
     extra = "" if "created_at" in names else ', "created_at"'
     into = "".join(f', "{c.column}"' for c in columns) + "".join(f', "{c}"' for c in fixed)
     given = "".join(f', s."{c.column}"::{c.type}' for c in columns) + "".join(f", %s::{t}" for _v, t in fixed.values())

@@ -1,17 +1,20 @@
 """Random histories on real PostgreSQL: people, faults, kills, restores and open transactions at two and three sites, with the oracles.
 
-``HYBRID_DB_RUNS`` sets how many histories are played (12 in a plain run, 40 in CI), ``HYBRID_DB_SEED`` where the seeds begin.
+``HYBRID_DB_RUNS`` sets how many histories are played (12 in a plain run, 40 in CI), ``HYBRID_DB_SEED`` where the seeds begin;
+each that breaks something is written to the folder ``HYBRID_DB_STORIES``, if one is named.
 """
 
 import os
+import traceback
+from pathlib import Path
 
 import pytest
 
-from .oracles import Broken
 from .program import Story
 
 RUNS = int(os.environ.get("HYBRID_DB_RUNS", "40" if os.environ.get("CI") else "12"))
 FIRST = int(os.environ.get("HYBRID_DB_SEED", "0"))
+STORIES = os.environ.get("HYBRID_DB_STORIES", "")
 STEPS = int(os.environ.get("HYBRID_DB_STEPS", "25"))
 
 
@@ -21,6 +24,9 @@ def test_random_histories(request, seed):
     story = Story(world, seed, STEPS)
     try:
         story.go()
-    except BaseException:
-        print(f"seed {seed}:", *story.told, sep="\n  ")
+    except BaseException as error:
+        told = "\n  ".join([f"seed {seed}:", *story.told, str(error)])
+        print(told)
+        if STORIES:
+            (Path(STORIES) / f"{seed}.txt").write_text(f"{told}\n{traceback.format_exc()}")
         raise

@@ -9,6 +9,7 @@ import uuid
 from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, connection, connections
+from django.db.models import Case, Value, When
 from two_sites import SYSTEM, Sites
 
 from ostoja.access.models import User
@@ -176,7 +177,7 @@ class World(Sites):
                 done = action(*args)
                 facts = self._facts(site)
         except REFUSALS as error:
-            self.refusals.append(f"{site}: {getattr(error, 'message', error)}")
+            self.refusals.append(f"{site}: {getattr(error, 'message', error.args[0] if error.args else '')}")
             return None
         self._committed(facts)
         return done
@@ -405,10 +406,17 @@ class World(Sites):
     def bulk(self):
         """Many at once, by the ORM and by plain SQL."""
         keys = [k for k, m in self.made.items() if m is Party][-4:]
+        texts = [self.token() for _key in keys]
+        if not keys:
+            return None
         if self.random.random() < 0.5:
-            return Party.objects.filter(pk__in=keys).update(industry=self.token())
+            each = [When(pk=key, then=Value(text)) for key, text in zip(keys, texts, strict=True)]
+            return Party.objects.filter(pk__in=keys).update(industry=Case(*each, default=Value("")))
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE party_party SET city = %s WHERE id = ANY(%s::uuid[])", [self.token(), keys])
+            cursor.execute(
+                "UPDATE party_party p SET city = s.city FROM unnest(%s::uuid[], %s::text[]) AS s(id, city) WHERE p.id = s.id",
+                [keys, texts],
+            )
         return True
 
     def rename_stage(self):
