@@ -1,6 +1,11 @@
 """Fixtures of the conformance suite."""
 
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "hybrid"))  # two_sites
 
 
 @pytest.fixture
