@@ -326,3 +326,16 @@ def test_traffic_of_the_day_is_counted_at_both(pair):
     theirs = cloud_link(pair).use
     assert ours.day == theirs.day and ours.day_out > 0 and ours.day_in > 0
     assert (ours.day_out, ours.day_in) == (theirs.day_in, theirs.day_out)
+
+
+def test_what_is_wrong_with_one_lane_stays_told_while_the_other_works(pair):
+    from ostoja.hybrid import using
+
+    push(pair, "Once")
+    with tenant_context(pair.premises):
+        using.trouble(Link.objects.get().pk, Unreachable("x", code="http_500"), "push")
+        caller("pull").pull()
+        assert LinkUse.objects.get().trouble == "http_500"
+    push(pair, "Works again")
+    with tenant_context(pair.premises):
+        assert LinkUse.objects.get().trouble == ""

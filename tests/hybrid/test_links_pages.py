@@ -132,7 +132,9 @@ def test_every_problem_is_a_sentence_with_the_way_out(pair, error, state, words)
 def test_skew_silence_and_an_unknown_manifest_show_without_an_error(pair):
     from ostoja.hybrid.exchange import UNKNOWN_MANIFEST
 
-    set_on_premises(pair, skew_ms=-7000)
+    set_on_premises(pair, skew_ms=-7000)  # as when a message took seven seconds
+    assert found(pair).state == "live"
+    set_on_premises(pair, skew_ms=7000)
     assert found(pair).state == "clock" and "7 seconds" in page(at(pair, pair.owner))
     set_on_premises(pair, skew_ms=0, problem=UNKNOWN_MANIFEST)
     assert found(pair).state == "manifest" and "Until then less is sent, never more" in page(at(pair, pair.owner))

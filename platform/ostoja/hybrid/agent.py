@@ -104,7 +104,7 @@ class Lane(threading.Thread):
             log.exception("%s failed", self.name)
         try:
             with tenant_context(self.tenant):
-                trouble(self.link_id, error)
+                trouble(self.link_id, error, self.lane)
         except Exception:
             log.warning("%s: the database is away.", self.name)
 

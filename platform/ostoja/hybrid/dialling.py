@@ -134,7 +134,7 @@ class Caller:
                 raise
             rotating.forget(self.link)
             answer = self._send(what, body, use, new=False)
-        if using.note(self.link, into=len(answer), out=len(body)) != Link.State.OPEN:
+        if using.note(self.link, self.lane, into=len(answer), out=len(body)) != Link.State.OPEN:
             raise Unreachable("This link is not open any more: nothing is taken.", code="revoked")
         return answer
 

@@ -19,7 +19,10 @@ from .rotating import LASTS, use_of
 EQUAL_FOR = timedelta(hours=24)  # the one red rule: equal within this time is the signal of health, "connected" is not
 SILENT = timedelta(seconds=90)  # a site that dials is heard every 25 seconds at least
 BEHIND = 5.0  # seconds; what is on its way for less is no lag
-SKEW_MS = 2000
+AHEAD_MS, BACK_MS = (
+    2000,
+    60_000,
+)  # a message that took long looks like a clock that is behind, never like one that is ahead
 
 STATES = {
     "live": (gettext_lazy("Live"), "green"),
@@ -74,7 +77,7 @@ class Health:
         if self.link.state != Link.State.OPEN:
             return self.link.state
         trouble = self.trouble
-        if trouble in CLOCKS or abs(self.progress.skew_ms) > SKEW_MS:
+        if trouble in CLOCKS or self.skewed:
             return "clock"
         if trouble in MANIFESTS:
             return "manifest"
@@ -92,6 +95,11 @@ class Health:
     def trouble(self) -> str:
         """The code of what is wrong; nothing when all went well last time."""
         return self.use.trouble or PROBLEMS.get(self.progress.problem, "")
+
+    @property
+    def skewed(self) -> bool:
+        """Whether the other site's clock is certainly another one."""
+        return self.progress.skew_ms > AHEAD_MS or self.progress.skew_ms < -BACK_MS
 
     @property
     def silent(self) -> bool:
@@ -152,7 +160,7 @@ def sentences(health: Health) -> list[str]:
     if health.silent and not health.trouble and link.state == Link.State.OPEN:
         said.append(_("The other site is not heard. See that it runs, and that it may open HTTPS to this one. Nothing is lost: both go on, and catch up afterwards.") if not link.dials  # fmt: skip
                     else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that the cloud answers."))  # fmt: skip
-    if abs(skew) > SKEW_MS and health.trouble not in CLOCKS:
+    if health.skewed and health.trouble not in CLOCKS:
         said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
     if health.parked:
         said.append(ngettext("{n} change waits for something that has not come yet. It is tried again and blocks nothing; if it stays for an hour, verify.", "{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.", health.parked).format(n=health.parked))  # fmt: skip

@@ -166,12 +166,14 @@ class LinkUse(Thing):
     day_out = models.BigIntegerField(default=0)
     trouble = models.CharField(max_length=40, blank=True, default="")
     trouble_words = models.CharField(max_length=300, blank=True, default="")
+    trouble_lane = models.CharField(max_length=8, blank=True, default="")
     trouble_at = models.DateTimeField(null=True)
 
     data = Data(
         internal=[
             "link", "generation", "since", "wanted", "next_peer_key", "past_peer_key", "incarnation", "past_incarnations",
-            "pushed_at", "pulled_at", "carried_at", "behind_since", "day", "day_in", "day_out", "trouble", "trouble_words", "trouble_at",
+            "pushed_at", "pulled_at", "carried_at", "behind_since", "day", "day_in", "day_out", "trouble", "trouble_words",
+            "trouble_lane", "trouble_at",
         ],
         secret=["next_private_key"],
     )  # fmt: skip

@@ -16,23 +16,27 @@ UPDATE hybrid_linkuse u SET
   day = current_date, day_in = %(into)s + CASE WHEN u.day = current_date THEN u.day_in ELSE 0 END,
   day_out = %(out)s + CASE WHEN u.day = current_date THEN u.day_out ELSE 0 END,
   behind_since = CASE WHEN p.peer_high > p.applied THEN coalesce(u.behind_since, now()) END,
-  trouble = '', trouble_words = '', trouble_at = NULL
+  trouble = CASE WHEN u.trouble_lane IN ('', %(lane)s) THEN '' ELSE u.trouble END,
+  trouble_at = CASE WHEN u.trouble_lane IN ('', %(lane)s) THEN NULL ELSE u.trouble_at END
 FROM hybrid_link l, hybrid_progress p WHERE l.id = %(link)s AND u.link_id = l.id AND p.link_id = l.id RETURNING l.state
 """
 
 
-def note(link: Link, *, into: int, out: int) -> str:
-    """An exchange went well: so many bytes came and went. Answers the state of the link as it is now."""
+def note(link: Link, lane: str, *, into: int, out: int) -> str:
+    """An exchange went well: so many bytes came and went, and what was wrong with this lane is so no more.
+
+    Answers the state of the link as it is now.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(NOTE, {"link": link.pk, "into": into, "out": out})
+        cursor.execute(NOTE, {"link": link.pk, "lane": lane, "into": into, "out": out})
         row = cursor.fetchone()
     return row[0] if row else ""
 
 
-def trouble(link_id, error: Exception) -> None:
-    """Something is wrong with a link: keep what, so that people read it in words."""
+def trouble(link_id, error: Exception, lane: str = "") -> None:
+    """Something is wrong with a lane of a link: keep what, until that lane works, so that people read it in words."""
     known = isinstance(error, OstojaError)
     LinkUse.objects.filter(link_id=link_id).update(
         trouble=error.code[:40] if known else "fault", trouble_words=(str(error.message) if known else "")[:LONGEST],
-        trouble_at=timezone.now(),
+        trouble_lane=lane, trouble_at=timezone.now(),
     )  # fmt: skip

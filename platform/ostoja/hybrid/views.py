@@ -69,12 +69,12 @@ def _of_link(view: Callable[[HttpRequest, Link], bytes]) -> Callable[..., HttpRe
         try:
             found = _recognised(request, link)
             body = view(request, found)
-            using.note(found, into=len(request.body), out=len(body))
+            using.note(found, request.headers["X-Ostoja-Lane"], into=len(request.body), out=len(body))
             return _signed(request, found, body)
         except OstojaError as error:
             log.warning("Link %s: %s", link, error.code)
             if found is not None or error.code in TOLD:
-                using.trouble(link, error)
+                using.trouble(link, error, request.headers.get("X-Ostoja-Lane", "")[:8])
             return _problem(error.status, error.code, error.message)
         except (ValueError, KeyError, TypeError):
             if found is None:
