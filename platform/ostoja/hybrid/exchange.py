@@ -27,12 +27,14 @@ from .core.sequence import Verdict
 from .core.wire import (
     CONTROL,
     DATA,
+    PROTO,
     Ack,
     Corrupt,
     Envelope,
     Fields,
     Key,
     Op,
+    OtherProtocol,
     Purge,
     Snap,
     Want,
@@ -113,6 +115,11 @@ class Message:
                 envelopes.append(decode(raw[at : at + size]))
                 at += size
             return cls(envelopes, said["manifest"].encode(), said["knows"])
+        except OtherProtocol as error:
+            raise BadMessage(
+                f"The other site speaks protocol {error.number} and this one {PROTO}: update the older of both.",
+                code="other_protocol",
+            ) from error
         except (zstandard.ZstdError, Corrupt, KeyError, TypeError, ValueError) as error:
             raise BadMessage("The message was damaged on its way; it is sent again.") from error
 

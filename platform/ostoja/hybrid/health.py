@@ -186,6 +186,7 @@ def trouble_in_words(link: Link, code: str) -> str:
         "clock_suspect": _("A clock is wrong: the two sites differ by minutes. Set both by NTP; nothing is taken until then, and nothing is lost."),
         "not_open": _("The other site sent something that may not come here. Wait until both know the same policy; if it stays, bring both to the same version."),
         "unknown_manifest": _("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."),
+        "other_protocol": _("The other site is of a version that speaks differently. Update the older of both; nothing passes until then, and nothing is lost."),
         "bad_message": _("A message was damaged on its way and is sent again. If it stays, bring both sites to the same version."),
         "older_copy": _("A copy of a site is older than what the other one knows: it was restored from a backup, or copied. Run `ostoja site renew` there if it is the one that goes on; switch it off if it is a copy."),
         "busy": _("People work on the same records just now. It is tried again in a moment."),

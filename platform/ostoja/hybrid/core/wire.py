@@ -16,6 +16,14 @@ class Corrupt(ValueError):
     """These bytes are not an envelope that a peer sealed: cut short, altered, or of another protocol."""
 
 
+class OtherProtocol(Corrupt):
+    """A peer speaks another version of the protocol; ``number`` says which."""
+
+    def __init__(self, number: object):
+        super().__init__(f"Protocol {number} is not spoken here; this site speaks {PROTO}.")
+        self.number = number
+
+
 class Key(NamedTuple):
     """Which record: stable model label and primary key as text."""
 
@@ -261,7 +269,7 @@ def decode(sealed: bytes) -> Envelope:
     try:
         proto, *head, ops = orjson.loads(body)
         if proto != PROTO:
-            raise Corrupt(f"Protocol {proto} is not spoken here; this site speaks {PROTO}.")
+            raise OtherProtocol(proto)
         envelope = Envelope(*head, ops=tuple(op_from(op) for op in ops))
         numbers = (*envelope[1:4], *envelope[6:11], *envelope.ack, envelope.hlc_now)
         if envelope.lane not in (DATA, CONTROL) or any(_whole(n) < 0 for n in numbers):
