@@ -8,6 +8,11 @@ class HybridConfig(AppConfig):
     label = "hybrid"
 
     def ready(self):
-        """What hybrid adds to the pages of the web and to the API is declared."""
-        from . import reaching, words  # noqa: F401
+        """What hybrid adds to pages, to the API and to every release is declared."""
+        from ostoja.tenancy.finishing import after_migrations, in_every_tenant
+
+        from . import reaching, upgrading, words  # noqa: F401
+
+        after_migrations(upgrading.mark)
+        in_every_tenant(upgrading.bring_along)
         from .pages import conflicts, links, navigation, records  # noqa: F401

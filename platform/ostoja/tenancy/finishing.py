@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models import Tenant
 
 _sources: list[Callable[[], Iterable[str]]] = []
+_functions: list[Callable[[Tenant], None]] = []
 
 
 def after_migrations(statements: Callable[[], Iterable[str]]) -> None:
@@ -12,6 +17,18 @@ def after_migrations(statements: Callable[[], Iterable[str]]) -> None:
     its migrations: in the template of a release, and again in every tenant that is migrated."""
     if statements not in _sources:
         _sources.append(statements)
+
+
+def in_every_tenant(function: Callable[[Tenant], None]) -> None:
+    """Register what is to be done for every tenant that was brought to another release, when its schema is there already."""
+    if function not in _functions:
+        _functions.append(function)
+
+
+def finish(tenant: Tenant) -> None:
+    """Do it for this tenant."""
+    for function in _functions:
+        function(tenant)
 
 
 def finishing_sql() -> list[str]:

@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import SeparateDatabaseAndState
 
-from . import grants, locks, release, template
+from . import finishing, grants, locks, release, template
 from .context import platform_context, schema_context
 from .finishing import finishing_sql
 from .models import Template, Tenant
@@ -225,6 +225,13 @@ class _Run:
             yield tenant.schema_name, list(cursor.fetchone()[0] or ())
 
     def _done(self, tenant: Tenant) -> None:
+        try:
+            finishing.finish(tenant)
+        except Exception as error:
+            with platform_context():
+                Tenant.objects.using("owner").filter(pk=tenant.pk).update(release="")
+            self._failed(tenant, error)
+            return
         self.outcome.migrated.append(tenant.schema_name)
         if (number := len(self.outcome.migrated)) % 10 == 0 or number == self.total:
             self.report(f"Tenants migrated: {number} of {self.total}")
