@@ -34,6 +34,7 @@ from .install import view_of
 from .models import Clock, Link, Parcel
 from .sending import as_sender
 from .sites import actor_of, here
+from .tables import Tables
 
 AGAIN = 60.0  # seconds until a file is asked for again that the other site did not have
 LOOK = 15.0  # seconds between two questions what the cloud lacks, or still keeps
@@ -190,9 +191,11 @@ def forget(records: Iterable[uuid.UUID]) -> int:
     return count
 
 
-def withdraw() -> int:
-    """In the cloud, before it gives up what it may not hold: do so with the bytes of all files that are such. May be repeated."""
-    tables = here().tables
+def withdraw(tables: Tables | None = None) -> int:
+    """In the cloud, before it gives up what it may not hold (by ``tables``, else by the manifest in force): do so with the bytes
+    of all files that are such. May be repeated.
+    """
+    tables = tables or here().tables
     closed = [k for label, k in kinds().items() if (t := tables.get(label)) is None or not t.holdable(OPEN)]
     with transaction.atomic():
         return sum(_let_go(kind.objects.all()) for kind in closed)
