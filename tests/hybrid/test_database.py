@@ -6,11 +6,15 @@ import pytest
 from django.db import connection
 from two_sites import SYSTEM, Pair, do, value
 
+from ostoja.access.actor_of import actor_of
+from ostoja.access.models import User
 from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
+from ostoja.gate import perform
 from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.journal.context import changing
 from ostoja.party.models import Party
 from ostoja.tenancy.context import schema_context, tenant_context
+from ostoja.testing.people import make_user
 
 
 def fill(tenant):
@@ -38,6 +42,16 @@ def pair(lender):
     made.load()
     made.talk()
     return made
+
+
+@pytest.fixture
+def owner_there(pair):
+    """A person of the premises who works in the cloud."""
+    with tenant_context(pair.premises):
+        user = make_user("Olga Owner", owner=True, email="olga@example.com")
+    pair.talk()
+    with tenant_context(pair.cloud):
+        return actor_of(User.objects.get(pk=user.pk))
 
 
 def test_the_first_load_brings_everything(pair):
@@ -309,3 +323,15 @@ def test_a_deal_reopened_and_changed_in_the_cloud_is_reopened_and_changed_on_the
     )
     with tenant_context(pair.premises):
         assert not Parked.objects.exists() and not Conflict.objects.exists()
+
+
+def test_a_conflict_says_who_wrote_there_and_when(pair, owner_there):
+    with tenant_context(pair.cloud):
+        deal = Deal.objects.get(pk=pair.deal.pk)
+        perform(owner_there, deal, "change", {"title": "By the owner, in the cloud"})
+    do(pair.premises, pair.deal, data={"title": "On the premises"})
+    pair.talk()
+    with tenant_context(pair.premises):
+        conflict = Conflict.objects.get()
+    assert conflict.theirs_by == owner_there.key
+    assert conflict.theirs_at is not None and conflict.theirs_at <= conflict.created_at

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterable
+
 from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
 
 from ostoja.kernel.errors import Refused
 
 from .core.apply import Held, Outcome
+from .core.hlc import ms_of
 from .core.merge import Conflict as Dispute
-from .core.wire import Entry, Key, Row
+from .core.wire import Delete, Entry, Key, Op, Row
 from .holding import Holding
 from .models import Conflict
 from .sending import enter
@@ -23,9 +27,12 @@ WORDS = {
 }
 
 
-def record(attempt, out: Outcome, before: Held, state: Holding) -> None:
+def record(attempt, ops: Iterable[Op], out: Outcome, before: Held, state: Holding) -> None:
     """Keep the conflicts of an outcome; a field that is settled by a later change elsewhere is no conflict any more."""
     _settled(out, before)
+    if not out.conflicts:
+        return
+    told = {op.key: op for op in ops}
     whole: dict[Key, list[Dispute]] = {}
     for dispute in out.conflicts:
         if dispute.rule == "deleted":
@@ -34,12 +41,13 @@ def record(attempt, out: Outcome, before: Held, state: Holding) -> None:
             ours, theirs = _sides(dispute, before)
             if ours != theirs:
                 reason = getattr(dispute, "reason", "") or ""
-                note(attempt, dispute.key, dispute.field, dispute.rule, ours, theirs, reason, state)
+                op = told.get(dispute.key)
+                note(attempt, dispute.key, dispute.field, dispute.rule, ours, theirs, reason, state, op)
     for key, some in whole.items():
         was = before.things.get(key)
         ours = {n: c.value for n, c in was.cells.items()} if isinstance(was, Row) else None
         theirs = None if ours else {d.field: d.lost.value for d in some if d.lost is not None}
-        note(attempt, key, "", "deleted", ours, theirs, "", state)
+        note(attempt, key, "", "deleted", ours, theirs, "", state, told.get(key))
 
 
 def _sides(dispute: Dispute, before: Held) -> tuple[str | None, str | None]:
@@ -87,15 +95,35 @@ def _settled(out: Outcome, before: Held) -> None:
         Conflict.objects.filter(pk=conflict.pk).update(state=decided)
 
 
-def note(attempt, key: Key, name: str, rule: str, ours, theirs, reason: str, state: Holding | None = None) -> None:
-    """Keep one conflict, owned by the record's owner."""
+def _written(op: Op | None, name: str) -> dict[str, object]:
+    """Who wrote their value, and when."""
+    if op is None:
+        return {}
+    cell = None if isinstance(op, Delete) else op.cells.get(name)
+    stamp = op.stamp if isinstance(op, Delete) else cell.stamp if cell is not None else None
+    at = dt.datetime.fromtimestamp(ms_of(stamp.hlc) / 1000, dt.UTC) if stamp is not None else None
+    return {"theirs_by": op.by[:60], "theirs_at": at}
+
+
+def note(
+    attempt,
+    key: Key,
+    name: str,
+    rule: str,
+    ours,
+    theirs,
+    reason: str,
+    state: Holding | None = None,
+    op: Op | None = None,
+) -> None:
+    """Keep one conflict, owned by the record's owner; ``op`` is what the other site said."""
     owner = None
     table = attempt.tables.get(key.model)
     if state is not None and table is not None and "owner" in table.columns and key.id in state.values:
         owner = state.values[key.id][table.place["owner"]]
     Conflict.objects.create(
         about=key.model, record=key.id, field=name, rule=rule, ours=ours, theirs=theirs, site=attempt.link.site,
-        reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner,
+        reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner, **_written(op, name),
     )  # fmt: skip
     attempt.counts.conflicts += 1
 

@@ -335,7 +335,7 @@ class Attempt:
         for key, thing in out.things.items():
             if isinstance(thing, Row) and thing.level != state.levels.get(key.id, 0):
                 _label(key, thing.level)
-        clashes.record(self, out, before, state)
+        clashes.record(self, ops, out, before, state)
         self._park(out)
         gone = {k for k, t in out.things.items() if isinstance(t, Marker) and isinstance(before.things.get(k), Row)}
         enter(_unwritten(out, puts, gone), self.tables, here=self.on.here.number)

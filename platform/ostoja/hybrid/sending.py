@@ -73,14 +73,16 @@ class Sender:
             return Batch(seq_from=after + 1, seq_to=after, high=high)
         with as_sender(self.view):
             to = self._end(after, min(high, after + most), high)
-            entries = self._entries(after, to)
+            entries, authors = self._entries(after, to)
             state = self._state({entry.key.id for entry in entries})
+            state.authors = authors
             entries = [e for entry in entries if (e := self._ours(entry, state)) is not None]
             self._read(entries, state)
             plan = egress.plan(
                 entries, state.things, state.stashes, state.ships, self.site, self.terms, to, frozenset(state.unheld)
             )
-        return Batch(plan.ops, after + 1, to, high, dict(plan.ships))
+        ops = tuple(o._replace(by=state.authors.get(o.key.id, "")) if hasattr(o, "by") else o for o in plan.ops)
+        return Batch(ops, after + 1, to, high, dict(plan.ships))
 
     def _end(self, after: int, to: int, high: int) -> int:
         """Where the batch ends: with a whole transaction, and with a whole record that is sent again."""
@@ -95,8 +97,9 @@ class Sender:
             )
             return cursor.fetchone()[0] or to
 
-    def _entries(self, after: int, to: int) -> list[Entry]:
-        echo, found = f"site:{self.link.pk}", []
+    def _entries(self, after: int, to: int) -> tuple[list[Entry], dict[str, str]]:
+        """(the entries, {record: the person who wrote it last})."""
+        echo, found, authors = f"site:{self.link.pk}", [], {}
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
@@ -112,11 +115,13 @@ class Sender:
                 table = self.tables.get(model)
                 if table is None and not self.here.is_owner:
                     continue
+                if op in "IUD" and actor.startswith("user:"):
+                    authors[record] = actor
                 fields = (
                     frozenset(table.by_column[c] for c in columns if c in table.by_column) if table else frozenset()
                 )
                 found.append(Entry(id, xid, Key(model, record), op, fields, origin=came, seq=seq))
-        return found
+        return found, authors
 
     def _ours(self, entry: Entry, state: _State) -> Entry | None:
         """The entry as the core reads it: of what came from the peer, what a rule of ours made besides is ours."""
@@ -229,6 +234,7 @@ class _State:
     clocks: dict[str, Clock]
     levels: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
+    authors: dict[str, str] = field(default_factory=dict)
     wanted: dict[Key, set[str] | None] = field(default_factory=dict)
     things: dict[Key, Thing] = field(default_factory=dict)
     stashes: dict[Key, Stash] = field(default_factory=dict)

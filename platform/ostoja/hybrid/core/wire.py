@@ -120,12 +120,13 @@ class Entry(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """Some fields of a record that the peer holds, with their cells."""
+    """Some fields of a record that the peer holds, with their cells; ``by`` is the actor who wrote last, as far as known."""
 
     key: Key
     cl: int
     label_ver: int
     cells: Mapping[str, Cell]
+    by: str = ""
 
 
 class Snap(NamedTuple):
@@ -136,6 +137,7 @@ class Snap(NamedTuple):
     label_ver: int
     level: int
     cells: Mapping[str, Cell]
+    by: str = ""
 
 
 class Delete(NamedTuple):
@@ -145,6 +147,7 @@ class Delete(NamedTuple):
     cl: int
     label_ver: int
     stamp: Stamp
+    by: str = ""
 
 
 class Purge(NamedTuple):
@@ -215,7 +218,8 @@ class Envelope(NamedTuple):
 
 def op_data(op: Op) -> list:
     """An operation as plain data."""
-    out = [_CODES[type(op)], op.key.model, op.key.id, *op[1:]]
+    told = isinstance(op, Fields | Snap | Delete)
+    out = [_CODES[type(op)], op.key.model, op.key.id, *(op[1:-1] if told else op[1:])]
     if isinstance(op, Fields | Snap):
         out[-1] = {
             name: [c.value, *c.stamp] if c.base == ZERO else [c.value, *c.stamp, *c.base]
@@ -223,12 +227,13 @@ def op_data(op: Op) -> list:
         }
     elif isinstance(op, Delete):
         out[-1] = list(op.stamp)
-    return out
+    return [*out, op.by] if told and op.by else out
 
 
 def op_from(data: list) -> Op:
     """The operation that plain data says. Raises KeyError, TypeError or ValueError when it says none."""
-    cls, key, rest = _OPS[data[0]], Key(str(data[1]), str(data[2])), data[3:]
+    cls, key, rest = _OPS[data[0]], Key(str(data[1]), str(data[2])), list(data[3:])
+    by = [rest.pop()] if cls in (Fields, Snap, Delete) and rest and isinstance(rest[-1], str) else []
     if cls in (Fields, Snap):
         *numbers, cells = rest
         rest = [
@@ -239,7 +244,7 @@ def op_from(data: list) -> Op:
         rest = [*map(_whole, rest[:-1]), _stamp(rest[-1])]
     else:
         rest = list(map(_whole, rest))
-    return cls(key, *rest)
+    return cls(key, *rest, *by)
 
 
 def _whole(value: object) -> int:
