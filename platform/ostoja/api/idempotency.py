@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+import uuid
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.db import connection, transaction
@@ -112,3 +114,22 @@ def forget_expired() -> int:
     """Delete answers whose time is over; returns how many."""
     gone, _by_model = Answer.objects.filter(expires_at__lte=timezone.now()).delete()
     return gone
+
+
+def forget_about(records: Iterable[uuid.UUID | str] | None = None) -> int:
+    """Answers that name one of these records (None: all answers) lose what they said; asked again, they say so.
+
+    Returns how many.
+    """
+    body = json.dumps(
+        {"type": "about:blank", "status": 410, "code": "gone", "detail": _("What was answered is not kept any more.")}
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE api_answer a SET status = 410, headers = %s, body = convert_to(%s, 'UTF8') WHERE status NOT IN (0, 410) AND (%s OR EXISTS "
+            "(SELECT FROM unnest(%s::text[]) r WHERE position(convert_to(r, 'UTF8') IN a.body) > 0 OR a.headers::text LIKE '%%' || r || '%%'))",
+            [
+                json.dumps({"Content-Type": "application/problem+json"}), body, records is None, [str(r) for r in records or ()],
+            ],
+        )  # fmt: skip
+        return cursor.rowcount

@@ -296,11 +296,13 @@ def _xlsx(out: IO[bytes], names: list[str], chunks: Iterable[list[list]], progre
 
 
 def finish(run: ExportRun, key: str, size: int, rows: int, actor: Actor) -> None:
-    """The file is there."""
+    """The file is there; it is deleted at once when nobody may have it any more."""
     with changing(actor, "change"):
-        ExportRun.objects.filter(pk=run.pk).update(
+        waiting = ExportRun.objects.filter(pk=run.pk, state=ExportRun.State.RUNNING)
+        if not waiting.update(
             state=ExportRun.State.DONE, file_key=key, file_size=size, rows=rows, expires_at=timezone.now() + KEPT_FOR
-        )
+        ):
+            files.forget(key)
 
 
 def fail(run: ExportRun, actor: Actor) -> None:

@@ -2,13 +2,19 @@
 
 from ostoja.jobs.queue import handler
 
-from . import joining, policing, tending, withdrawing  # noqa: F401  (tending registers what is done from time to time)
+from . import copies, joining, policing, tending, withdrawing  # noqa: F401  (tending registers what is done from time to time)
 
 
 @handler(withdrawing.KIND)
 def withdraw(run) -> None:
     """Values that stay on the premises leave the cloud."""
     run.result(tables=withdrawing.withdraw())
+
+
+@handler(copies.KIND)
+def compact(run) -> None:
+    """What was called back leaves the files of the database."""
+    run.result(tables=copies.compact(run.args["tables"]))
 
 
 @handler(policing.ADOPT)

@@ -9,11 +9,13 @@ from django.db import connection, transaction
 
 from ostoja.kernel.errors import Refused
 
+from . import copies
 from .core.apply import Outcome
 from .core.purge import strip
 from .core.wire import Key, Purge
 from .holding import ALIAS, Holding, Reader, keep_stash
 from .models import Absent, Conflict, Parked
+from .sites import actor_of
 from .tables import Column, Table, Tables
 from .writing import REFUSALS, Writer, said
 
@@ -32,6 +34,8 @@ def purge(attempt, out: Outcome, state: Holding) -> None:
     _forget(ids)
     Conflict.objects.filter(record__in=ids).delete()
     Parked.objects.filter(record__in=ids).exclude(operation__0="D").delete()
+    copies.forget(actor_of(attempt.link), ids, set(by_table))
+    copies.compact_later([t.name for t in attempt.on.here.tables if t.label in by_table])
     attempt.counts.purged += sum(1 for key in out.purged if key.id in state.values)
 
 

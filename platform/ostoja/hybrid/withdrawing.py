@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from django.db import connection, connections, transaction
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop as _
 
 from ostoja.jobs.models import Job
 from ostoja.jobs.queue import queue
@@ -14,6 +14,7 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.data import DataClass
 from ostoja.tenancy.context import current_tenant, schema_context
 
+from . import copies
 from .core.terms import OPEN, Authority, Manifest
 from .install import closed_columns, install
 from .manifest import Policy, compile_manifest
@@ -43,7 +44,7 @@ def begin(exchange) -> None:
     busy = Job.objects.filter(kind=KIND, state__in=(Job.State.QUEUED, Job.State.RUNNING))
     if not busy.exists():
         with transaction.atomic():
-            queue(Actor.system("Hybrid"), KIND, gettext_noop("What stays on the premises leaves the cloud"))
+            queue(Actor.system("Hybrid"), KIND, _("What stays on the premises leaves the cloud"))
 
 
 def withdraw() -> int:
@@ -96,15 +97,10 @@ def withdraw() -> int:
             _empty_conflicts(cursor, table, list(table.open(site.ceiling)) if tables.get(table.label) is table else [])
         if first is not None:
             cursor.execute("SELECT journal_chain_anew(%s)", [first])
-    _compact(tenant.schema_name, cleared)
+    with changing(Actor.system("Hybrid"), "withdraw"):
+        copies.forget_all(Actor.system("Hybrid"), [t.label for t in [*tables, *gone]])
+    copies.compact(cleared)
     return len(cleared) - 1
-
-
-def _compact(schema: str, names: list[str]) -> None:
-    """Write these tables anew, so that nothing is left in the files either."""
-    with schema_context(schema), connections["owner"].cursor() as cursor:
-        for name in names:
-            cursor.execute(f'VACUUM (FULL) "{name}"')
 
 
 def _on_its_way(site: Here, link: Link, to: Manifest) -> bool:
