@@ -326,10 +326,10 @@ def test_a_deal_reopened_and_changed_in_the_cloud_is_reopened_and_changed_on_the
 
 
 def test_a_conflict_says_who_wrote_there_and_when(pair, owner_there):
+    do(pair.premises, pair.deal, data={"title": "On the premises"})
     with tenant_context(pair.cloud):
         deal = Deal.objects.get(pk=pair.deal.pk)
         perform(owner_there, deal, "change", {"title": "By the owner, in the cloud"})
-    do(pair.premises, pair.deal, data={"title": "On the premises"})
     pair.talk()
     with tenant_context(pair.premises):
         conflict = Conflict.objects.get()
