@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -9,7 +10,7 @@ from django.db import connection, transaction
 
 from ostoja.kernel.errors import Refused
 
-from . import copies
+from . import copies, files
 from .core.apply import Outcome
 from .core.purge import strip
 from .core.wire import Key, Purge
@@ -75,6 +76,7 @@ def take_away(attempt, table: Table, ids: list[str], *, dead: bool = False) -> N
                     )
     for name, column in tables.local_parts(table.label):
         _call("", name, column, ids, remove=True)
+    files.forget(uuid.UUID(id) for id in ids)
     _call(table.label, table.name, "id", ids, remove=True)
     Absent.objects.filter(record__in=ids).delete()
 

@@ -14,7 +14,7 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.data import DataClass
 from ostoja.tenancy.context import current_tenant, schema_context
 
-from . import copies
+from . import copies, files
 from .core.terms import OPEN, Authority, Manifest
 from .install import closed_columns, install
 from .manifest import Policy, compile_manifest
@@ -64,6 +64,7 @@ def withdraw() -> int:
         return 0
     tenant = current_tenant()
     with changing(Actor.system("Hybrid"), "withdraw"):
+        files.withdraw(tables)
         Site.objects.filter(here=True).update(adopted=canonical, withdrawn=True)
     install(tenant, tables, site.number, in_cloud=site.in_cloud, owner=False, closed=True)
     cleared = ["journal_change"]
