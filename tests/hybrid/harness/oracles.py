@@ -166,7 +166,10 @@ class Oracles:
             hold(not mine or parked.reason == ABSENT, "I9", "the owner does not decide:", parked)
 
     def _closed_cases(self) -> None:
-        """I5: a purge that was receipted is complete, for good; not only at rest."""
+        """I5: a purge that was receipted is complete, for good; not only at rest.
+
+        Under a later label it may be there again: of premises that have since been restored, and will purge it again.
+        """
         premises, cloud = self.nodes[P], self.nodes[C]
         ships = premises.links[C].ships
         if not (premises.is_open and cloud.is_open):
@@ -174,7 +177,9 @@ class Oracles:
         for key, thing in premises.things.items():
             ship = ships.get(key)
             if thing.level > OPEN and ship is not None and not ship.held and ship.label_ver >= thing.label_ver:
-                hold(type(cloud.things.get(key)) is not Row, "I5", key, "came back after its purge was receipted")
+                there = cloud.things.get(key)
+                back = isinstance(there, Row) and there.label_ver <= ship.label_ver
+                hold(not back, "I5", key, "came back after its purge was receipted")
 
     def check_cloud(self) -> None:
         """I4 at rest: nothing that may not be there."""
