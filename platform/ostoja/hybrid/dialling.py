@@ -12,10 +12,11 @@ from django.db.models import F
 
 from ostoja.kernel.errors import OstojaError
 
-from . import keys, rotating, using
+from . import keys, restamping, rotating, using
 from .carrying import packed, unpacked
 from .exchange import Exchange, Message
 from .models import Link, LinkUse, Progress
+from .receiving import LinkSuspect
 from .recognising import LANES, Claim
 
 CONNECT, READ = 10, 40  # seconds
@@ -177,7 +178,12 @@ class Caller:
         if not self.exchange.waiting():
             return False
         message = self.exchange.outgoing()
-        answer = self.call(message)
+        try:
+            answer = self.call(message)
+        except Unreachable as error:
+            if error.code == LinkSuspect.code:
+                restamping.put_right()
+            raise
         self.exchange.said(message)
         self.exchange.incoming(answer, self.size)
         return True

@@ -36,7 +36,7 @@ STATES = {
     "locked": (gettext_lazy("Locked"), "red"),
     "revoked": (gettext_lazy("Revoked"), "gray"),
 }
-CLOCKS, MANIFESTS, AWAY = ("clock_suspect",), ("not_open", "unknown_manifest"), ("unreachable", "busy")
+CLOCKS, MANIFESTS, AWAY = ("clock_suspect", "stamps_ahead"), ("not_open", "unknown_manifest"), ("unreachable", "busy")
 
 PROBLEMS = {UNKNOWN_MANIFEST: "unknown_manifest", OLDER[:300]: "older_copy"}
 
@@ -184,6 +184,7 @@ def trouble_in_words(link: Link, code: str) -> str:
         "cloned": _("Two sites use the key of this link. Switch the copy off, then open the link again at {where}."),
         "replayed": _("{where} has seen a request like this before. Once is chance; if it stays, this site was copied or restored: link it anew."),
         "clock_suspect": _("A clock is wrong: the two sites differ by minutes. Set both by NTP; nothing is taken until then, and nothing is lost."),
+        "stamps_ahead": _("A clock is wrong: the two sites differ by minutes. Set both by NTP; nothing is taken until then, and nothing is lost."),
         "not_open": _("The other site sent something that may not come here. Wait until both know the same policy; if it stays, bring both to the same version."),
         "unknown_manifest": _("The sites have not agreed yet on what may travel. Until then less is sent, never more. If this stays for minutes, bring both to the same version."),
         "other_protocol": _("The other site is of a version that speaks differently. Update the older of both; nothing passes until then, and nothing is lost."),

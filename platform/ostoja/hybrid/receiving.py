@@ -40,7 +40,7 @@ LOCK_WAIT = "700ms"  # less than PostgreSQL waits before it looks for a deadlock
 class LinkSuspect(OstojaError):
     """A stamp lies so far ahead that a clock must be wrong; nothing of the batch is applied."""
 
-    code = "clock_suspect"
+    code = "stamps_ahead"
     status = 409
 
 
