@@ -8,6 +8,8 @@ import random
 import signal
 import threading
 import time
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.utils.timezone import now as timezone_now
@@ -17,33 +19,55 @@ LOOK = 0.05  # seconds between two looks for changes of ours
 CARRY = 3.0  # seconds between two looks for files to carry
 LINKS = 5.0  # seconds between two looks for new links
 LONGEST_PAUSE = 300.0
+WAKE = 0.5  # seconds between two looks, in a pause, whether another lane heard the other site
 EQUAL = timedelta(hours=12)  # how long a comparison that found both sites equal is good for
 DIFFERING = 3600.0  # seconds to the next comparison when they differ
 
 
-class Lane(threading.Thread):
-    """One lane of one link, with a database connection of its own."""
+@dataclass
+class Heard:
+    """When the other site of a link was last heard, in whichever lane."""
 
-    def __init__(self, tenant, link_id, lane: str, stopping: threading.Event):
+    at: float = 0.0
+
+
+class Lane(threading.Thread):
+    """One lane of one link, with a database connection of its own.
+
+    After a fault it pauses, longer each time until an exchange goes well. When the other site was only away, the lane that
+    hears it first wakes the others.
+    """
+
+    def __init__(self, tenant, link_id, lane: str, stopping: threading.Event, heard: Heard | None = None):
         super().__init__(name=f"{lane} {link_id}", daemon=True)
         self.tenant, self.link_id, self.lane, self.stopping = tenant, link_id, lane, stopping
+        self.heard = heard or Heard()
+        self.pause = 0.0
         self.compares = 0.0
 
     def run(self) -> None:
         """Exchange until told to stop or the link is closed."""
         from django.db import connections
 
-        pause = 0.0
         while not self.stopping.is_set():
             try:
                 if not self._work():
                     return
-                pause = 0.0
             except Exception as error:
-                pause = min(LONGEST_PAUSE, max(1.0, pause * 2))
+                self.pause = min(LONGEST_PAUSE, max(1.0, self.pause * 2))
                 self._tell(error)
                 connections.close_all()
-            self.stopping.wait(pause * random.uniform(0.5, 1.0))
+                self._wait(getattr(error, "code", "") == "unreachable")
+
+    def _went_well(self) -> None:
+        self.pause, self.heard.at = 0.0, time.monotonic()
+
+    def _wait(self, away: bool) -> None:
+        began = time.monotonic()
+        until = began + self.pause * random.uniform(0.5, 1.0)
+        while (left := until - time.monotonic()) > 0 and not self.stopping.wait(min(WAKE, left)):
+            if away and self.heard.at > began:
+                return
 
     def _work(self) -> bool:
         """Exchange as long as all goes well; False when the link is closed."""
@@ -63,11 +87,16 @@ class Lane(threading.Thread):
             carrier = Carrier(caller)
             while not self.stopping.is_set():
                 if self.lane == "carry":
-                    if not carrier.work():
+                    if carrier.work():
+                        self._went_well()
+                    else:
                         self.stopping.wait(CARRY)
                 elif self.lane == "pull":
                     caller.pull()
-                elif not caller.push():
+                    self._went_well()
+                elif caller.push():
+                    self._went_well()
+                else:
                     self._compare(caller)
                     self.stopping.wait(LOOK)
         return True
@@ -139,12 +168,13 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     running: dict[tuple, Lane] = {}
+    heard: dict[object, Heard] = defaultdict(Heard)
     while not stopping.is_set():
         try:
             for tenant, link in links_to_dial():
                 for lane in ("push", "pull", "carry"):
                     if (link, lane) not in running or not running[link, lane].is_alive():
-                        running[link, lane] = Lane(tenant, link, lane, stopping)
+                        running[link, lane] = Lane(tenant, link, lane, stopping, heard[link])
                         running[link, lane].start()
         except Exception:
             log.exception("The links can't be read; tried again.")

@@ -1,0 +1,50 @@
+"""The agent's lanes: they pause after a fault, longer each time until all goes well; one that hears the other site wakes the rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from ostoja.hybrid.agent import Heard, Lane
+from ostoja.hybrid.dialling import Unreachable
+
+
+class Scripted(Lane):
+    """A lane whose work is told by a test: an error to raise, or nothing when an exchange goes well."""
+
+    def __init__(self, script, heard=None):
+        super().__init__(None, "link", "pull", threading.Event(), heard)
+        self.script, self.pauses = list(script), []
+
+    def _work(self):
+        while self.script:
+            error = self.script.pop(0)
+            if error is not None:
+                raise error
+            self._went_well()
+        return False
+
+    def _tell(self, error):
+        self.pauses.append(self.pause)
+
+
+def test_pauses_grow_with_every_fault_and_begin_anew_after_an_exchange(monkeypatch):
+    monkeypatch.setattr(Scripted, "_wait", lambda self, away: None)
+    away = Unreachable("away")
+    lane = Scripted([away, away, away, None, away, away, RuntimeError("x")] + [away] * 12)
+    lane.run()
+    assert lane.pauses[:7] == [1, 2, 4, 1, 2, 4, 8]
+    assert lane.pauses[-1] == 300
+
+
+@pytest.mark.parametrize(("error", "woken"), [(Unreachable("away"), True), (RuntimeError("a fault of ours"), False)])
+def test_a_lane_that_hears_the_other_site_wakes_those_that_waited_for_it(error, woken):
+    heard = Heard()
+    waiting = Scripted([], heard)
+    waiting.pause = 4.0
+    began = time.monotonic()
+    threading.Timer(0.3, lambda: setattr(heard, "at", time.monotonic())).start()
+    waiting._wait(getattr(error, "code", "") == "unreachable")
+    assert (time.monotonic() - began < 1.9) == woken
