@@ -311,6 +311,13 @@ class Pair:
 
         until(twice, seconds, lambda: [side.status() for side in self.sides.values()])
 
+    def trouble(self, side: str, *codes: str, seconds: float = 60) -> str:
+        """Wait until one of these is wrong with the link at this side; answers what people read there then."""
+        query = "SELECT trouble FROM hybrid_linkuse"
+        at = self.sides[side]
+        until(lambda: any(code in codes for (code,) in at.rows(query)), seconds, lambda: (at.rows(query), at.status()))
+        return self.words(side)
+
     def words(self, side: str) -> str:
         """What is wrong with the link, as people of this side read it."""
         return " ".join(self.sides[side].status()["problems"])

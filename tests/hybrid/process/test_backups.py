@@ -44,9 +44,12 @@ def test_a_restored_site_catches_up_behind_a_closed_door_and_its_copy_falls_sile
     pair.equal()
 
     copy.start()
-    until(lambda: cloud.status()["state"] == "locked", 60, lambda: cloud.status())
+    until(lambda: cloud.rows("SELECT 1 FROM hybrid_link WHERE state = 'locked'"), 60, cloud.status)
     assert "still running" in pair.words("c")
-    until(lambda: "locked" in " ".join(copy.status()["problems"]).lower(), 60, lambda: copy.status())
+    until(lambda: copy.rows("SELECT 1 FROM hybrid_linkuse WHERE trouble IN ('cloned', 'locked')"), 60, copy.status)
+    assert "open the link again" in " ".join(copy.status()["problems"]) or "is locked at" in " ".join(
+        copy.status()["problems"]
+    )
     copy.stop()
     cloud.command("site", "reopen", "--tenant", "demo")
     premises.call("PATCH", f"/deals/{shared}", {"source": "after the copy"})

@@ -76,7 +76,7 @@ class Person(threading.Thread):
             while not self.work.stopping.wait(self.chance.uniform(0.3, 1.7) * self.work.pause):
                 act = self.chance.choices(acts, weights)[0]
                 try:
-                    getattr(self, f"_{act}")()
+                    getattr(self, f"act_{act}")()
                 except Refused as error:
                     self.work.ledger.refused[f"{self.side} {act} {error.status}"] += 1
                     self.work.samples[f"{act} {error.status}"] = error.said[:200]
@@ -99,18 +99,21 @@ class Person(threading.Thread):
         self.work.ledger.note(Write(self.side, kind, record, field, value, began, time.time(), True))
         return answer
 
-    def _change(self) -> None:
+    def act_change(self) -> None:
+        """One field of one record."""
         kind = self.chance.choices(("deals", "parties", "deal-lines"), (6, 2, 2))[0]
         pool = self.work.pool(kind)
         if pool:
             record, field, value = self.chance.choice(pool), self.chance.choice(FIELDS[kind]), self._token()
             self._write("PATCH", f"/{kind}/{record}", {field: value}, kind, record, field, value)
 
-    def _make(self) -> None:
+    def act_make(self) -> None:
+        """A new deal."""
         title = self._token()
         self._made("deals", "title", title, {"title": title, "party": self.chance.choice(self.work.pool("parties"))})
 
-    def _line(self) -> None:
+    def act_line(self) -> None:
+        """A new line of a deal."""
         deal, words = self.chance.choice(self.work.pool("deals")), self._token()
         made = self._made(
             "deal-lines", "description", words, {"deal": deal, "description": words, "quantity": "1", "price": "10"}
@@ -135,20 +138,23 @@ class Person(threading.Thread):
             self.work.add(kind, made)
             return made
 
-    def _delete(self) -> None:
+    def act_delete(self) -> None:
+        """A deal that somebody made goes."""
         pool = self.work.made("deals")
         if pool:
             record = self.chance.choice(pool)
             self._write("DELETE", f"/deals/{record}", None, "deals", record, "", "")
             self.work.drop("deals", record)
 
-    def _mark(self) -> None:
+    def act_mark(self) -> None:
+        """A deal is marked as sensitive, on the premises."""
         pool = self.work.made("deals")
         if self.side == "p" and pool:
             record = self.chance.choice(pool)
             self.at.call("POST", f"/deals/{record}/mark-sensitive", {})
 
-    def _open(self) -> None:
+    def act_open(self) -> None:
+        """A marked deal is opened again, on the premises."""
         marked = (
             self.at.rows("SELECT id::text FROM hybrid_label WHERE level > 0 AND NOT inherited")
             if self.side == "p"
