@@ -21,6 +21,7 @@ WITH last AS (
     AND NOT EXISTS (SELECT FROM hybrid_parked p WHERE p.record = c.id)
     AND NOT EXISTS (SELECT FROM hybrid_stash s WHERE s.id = c.id)
     AND NOT EXISTS (SELECT FROM hybrid_conflict k WHERE k.record = c.id AND k.state = 'open')
+    AND NOT (%s AND (c.label_ver > 0 OR EXISTS (SELECT FROM hybrid_label l WHERE l.id = c.id)))
   LIMIT 10000
 ), gone AS (
   DELETE FROM hybrid_clock c USING last WHERE c.id = last.id AND last.seq <= %s AND NOT coalesce(last.open, false) RETURNING last.seq
@@ -30,8 +31,11 @@ SELECT count(*), coalesce(max(seq), 0) FROM gone
 
 
 def collect(age_days: int = AGE_DAYS) -> int:
-    """Forget old graves of the open tenant; answers how many."""
-    here()
+    """Forget old graves of the open tenant; answers how many.
+
+    On the premises the grave of a record that ever had a label stays: it is the memory of the label.
+    """
+    owner = here().is_owner
     settled = Progress.objects.filter(link__state=Link.State.OPEN).values_list("settled", flat=True)
     with changing(Actor.system("Sites"), "graves"), connection.cursor() as cursor:
         cursor.execute(
@@ -39,7 +43,7 @@ def collect(age_days: int = AGE_DAYS) -> int:
             [age_days],
         )
         before = cursor.fetchone()[0]
-        cursor.execute(COLLECT, [before, min(settled, default=0)])
+        cursor.execute(COLLECT, [before, owner, min(settled, default=0)])
         count, last = cursor.fetchone()
         if count:
             Site.objects.filter(here=True, collected_to__lt=last).update(collected_to=last)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+from ostoja.hybrid import burying
+from ostoja.tenancy.context import tenant_context
+
 from . import oracles
 from .backups import Backup
 from .network import Network
@@ -17,7 +20,7 @@ PREMISES = {"mark": 4, "unmark": 4, "rename_stage": 1}
 MESSAGES = {"send": 8, "ahead": 3, "network": 10, "both": 7}
 TROUBLE = {
     "rogue": ("rogue", 1), "poison": ("poison", 2), "clock": ("clock", 1), "restore": ("restore", 3), "policy": ("policy", 1),
-    "kill": ("kill", 2),
+    "kill": ("kill", 2), "graves": ("graves", 2),
 }  # fmt: skip
 HOWS = ("ok", "ok", "ok", "ok", "dup", "drop", "late", "corrupt", "truncate", "lost answer", "kill")
 SKEWS = (3_600_000, -3_600_000, 200_000, -200_000)
@@ -155,6 +158,12 @@ class Story:
         site, ms = self.site(), self.random.choice(SKEWS)
         self.say(site, "clock", ms)
         self.world.turn_clock(site, ms)
+
+    def _graves(self) -> None:
+        site = self.site()
+        self.say(site, "graves")
+        with tenant_context(self.world.sites[site]):
+            burying.collect(age_days=-1)
 
     def _policy(self) -> None:
         self.say("policy")

@@ -33,7 +33,7 @@ from . import skew
 from .backups import Backup
 from .oracles import hold
 
-REFUSALS = (OstojaError, *DATABASE_REFUSALS)
+REFUSALS = (OstojaError, OperationalError, *DATABASE_REFUSALS)  # whoever waits too long for another's lock gives up
 OPENED = ("party.consent.source", "party.consent.text_version")  # so that something append-only travels to the cloud
 POISON = """
 CREATE TABLE test_poison (id uuid PRIMARY KEY);
@@ -172,8 +172,7 @@ class World(Sites):
         """Somebody does something, in one transaction; a refusal is noted, and nothing happened."""
         try:
             with tenant_context(self.sites[site]), changing(SYSTEM, "test"):
-                if Site.objects.filter(here=True, restored=True).exists():
-                    raise Refused("Nobody is let in.")
+                _enter()
                 done = action(*args)
                 facts = self._facts(site)
         except REFUSALS as error:
@@ -561,6 +560,14 @@ class World(Sites):
             )
 
 
+def _enter() -> None:
+    """Nobody works at a site that was restored and has not caught up, or waits long for somebody else."""
+    if Site.objects.filter(here=True, restored=True).exists():
+        raise Refused("Nobody is let in.")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '400ms'")
+
+
 class Person(threading.Thread):
     """Somebody whose transaction is open until told to commit or to roll back, on a connection of their own."""
 
@@ -575,10 +582,7 @@ class Person(threading.Thread):
         """Do it, wait, end."""
         try:
             with tenant_context(self.world.sites[self.site]), changing(SYSTEM, "test"):
-                with connection.cursor() as cursor:
-                    cursor.execute("SET LOCAL lock_timeout = '1s'")
-                if Site.objects.filter(here=True, restored=True).exists():
-                    raise _Back
+                _enter()
                 self.action(*self.args)
                 self.facts = self.world._facts(self.site)
                 self.done.set()
@@ -586,7 +590,7 @@ class Person(threading.Thread):
                 if not self.commit:
                     raise _Back
             self.committed = True
-        except (_Back, OperationalError, InterfaceError, *REFUSALS):
+        except (_Back, InterfaceError, *REFUSALS):
             pass
         finally:
             self.done.set()
