@@ -10,6 +10,8 @@ from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User
 from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
 from ostoja.gate import perform
+from ostoja.hybrid import exchange, sending
+from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.journal.context import changing
 from ostoja.party.models import Party
@@ -335,3 +337,50 @@ def test_a_conflict_says_who_wrote_there_and_when(pair, owner_there):
         conflict = Conflict.objects.get()
     assert conflict.theirs_by == owner_there.key
     assert conflict.theirs_at is not None and conflict.theirs_at <= conflict.created_at
+
+
+def test_a_long_queue_tells_every_record_once_and_a_lost_batch_again(pair, monkeypatch):
+    monkeypatch.setattr(sending, "FAR", 4)
+    monkeypatch.setattr(sending, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(exchange, "MOST_ENTRIES", 3)
+    deals = [
+        do(pair.premises, Deal, "add", {"title": f"Deal {n}", "party": pair.party.pk, "amount": "1"}) for n in range(8)
+    ]
+    for turn in range(4):
+        for deal in deals:
+            do(pair.premises, deal, data={"title": f"Title {turn}", "source" if turn % 2 else "amount": "3"})
+    do(pair.premises, deals[3], "delete")
+    with tenant_context(pair.premises):
+        pair.exchange(pair.premises).outgoing()  # lost on the way
+    told = 0
+    while told is not None:
+        told = pair.send(pair.premises, pair.cloud) or None
+        pair.send(pair.cloud, pair.premises)
+    pair.talk(rounds=40)
+    sent = [op for packed in pair.wire for e in Message.unpack(packed).envelopes for op in e.ops]
+    ours = [op.key.id for op in sent if op.key.id in {str(d.pk) for d in deals}]
+    assert len(ours) <= 3 * len(deals)
+    for deal in deals[:3] + deals[4:]:
+        assert value(pair.cloud, deal, "title") == "Title 3" and value(pair.cloud, deal, "source") == "3"
+    with pytest.raises(Deal.DoesNotExist):
+        value(pair.cloud, deals[3], "title")
+
+
+def test_of_two_batches_of_a_long_queue_the_one_that_arrives_counts(pair, monkeypatch):
+    monkeypatch.setattr(sending, "FAR", 1)
+    monkeypatch.setattr(exchange, "MOST_ENTRIES", 2)
+    other = do(pair.premises, Deal, "add", {"title": "Other", "party": pair.party.pk, "amount": "1"})
+    pair.talk(rounds=40)
+    for turn in range(6):
+        do(pair.premises, pair.deal, data={"title": f"First {turn}"})
+        do(pair.premises, other, data={"title": f"Other {turn}"})
+    with tenant_context(pair.premises):
+        arrives = pair.exchange(pair.premises).outgoing().pack()
+    do(pair.premises, pair.deal, data={"title": "Last"})
+    with tenant_context(pair.premises):
+        pair.exchange(pair.premises).outgoing()  # made before the first was acknowledged, and comes too late
+    with tenant_context(pair.cloud):
+        pair.exchange(pair.cloud).incoming(pair.carry(arrives))
+    pair.talk(rounds=40)
+    assert value(pair.cloud, pair.deal, "title") == "Last"
+    assert value(pair.cloud, other, "title") == "Other 5"

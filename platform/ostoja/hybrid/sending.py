@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -26,8 +26,23 @@ from .sites import Here, schema
 from .tables import Table, Tables
 
 MOST_ENTRIES = 5000
+FAR = 4 * MOST_ENTRIES  # so many are a long queue
 MOST_MORE = 20000  # of one transaction, or of one record with its parts, so that neither is cut in two
 LABEL = "hybrid.label"
+
+
+# What went in batches of a long queue: link -> {record: (where its batch ended, up to which number it was told)}. Only of the
+# site that dials: one process speaks there, so that it knows of every batch that may arrive.
+_covered: dict[tuple[str, int, int], dict[str, tuple[int, int]]] = {}
+
+
+def _is_covered(told: tuple[int, int] | None, after: int, seq: int) -> bool:
+    return told is not None and after >= told[0] and seq <= told[1]
+
+
+def _cover(told: tuple[int, int] | None, after: int, to: int, high: int) -> tuple[int, int]:
+    """Of batches that were not acknowledged any may be the one that arrives: what the least of them told counts."""
+    return (to, high) if told is None or after >= told[0] else (max(to, told[0]), min(high, told[1]))
 
 
 @dataclass
@@ -71,9 +86,14 @@ class Sender:
         """The operations of the journal's numbers after ``after``, up to ``high``: about so many entries, no half of anything."""
         if high <= after:
             return Batch(seq_from=after + 1, seq_to=after, high=high)
+        covered = _covered.setdefault((str(self.link.pk), self.terms.peer, self.site.epoch), {})
         with as_sender(self.view):
-            to = self._end(after, min(high, after + most), high)
-            entries, authors = self._entries(after, to)
+            if high - after <= FAR:
+                to = self._end(after, min(high, after + most), high)
+                entries, authors = self._entries(after, to)
+            else:
+                entries, authors, to = self._far_behind(after, high, most, covered)
+            entries = [e for e in entries if not _is_covered(covered.get(e.key.id), after, e.seq)]
             state = self._state({entry.key.id for entry in entries})
             state.authors = authors
             entries = [e for entry in entries if (e := self._ours(entry, state)) is not None]
@@ -81,8 +101,33 @@ class Sender:
             plan = egress.plan(
                 entries, state.things, state.stashes, state.ships, self.site, self.terms, to, frozenset(state.unheld)
             )
+        if to == high or not self.link.dials:
+            covered.clear()
+        else:
+            covered |= {id: _cover(covered.get(id), after, to, high) for id in {e.key.id for e in entries}}
         ops = tuple(o._replace(by=state.authors.get(o.key.id, "")) if hasattr(o, "by") else o for o in plan.ops)
         return Batch(ops, after + 1, to, high, dict(plan.ships))
+
+    def _far_behind(
+        self, after: int, high: int, most: int, covered: Mapping
+    ) -> tuple[list[Entry], dict[str, str], int]:
+        """(entries, authors, where the batch ends) of a long queue: a record goes once, with all that the queue says of it.
+
+        What was sent so is passed over when its later entries come up, once the batch that it went in was acknowledged.
+        """
+        entries, authors = self._entries(after, min(high, after + 10 * most))
+        records: set[str] = set()
+        to = min(high, after + 10 * most)
+        for entry in entries:
+            if not _is_covered(covered.get(entry.key.id), after, entry.seq):
+                records.add(entry.key.id)
+                if len(records) == most:
+                    to = min(to, entry.seq)
+                    break
+        to = self._end(after, to, high)
+        entries = [e for e in entries if e.seq <= to]
+        later, more = self._entries(to, high, {e.key.id for e in entries})
+        return entries + later, authors | more, to
 
     def _end(self, after: int, to: int, high: int) -> int:
         """Where the batch ends: with a whole transaction, and with a whole record that is sent again."""
@@ -97,14 +142,14 @@ class Sender:
             )
             return cursor.fetchone()[0] or to
 
-    def _entries(self, after: int, to: int) -> tuple[list[Entry], dict[str, str]]:
-        """(the entries, {record: the person who wrote it last})."""
+    def _entries(self, after: int, to: int, only: Iterable[str] | None = None) -> tuple[list[Entry], dict[str, str]]:
+        """(the entries, {record: the person who wrote it last}); ``only`` those of these records."""
         echo, found, authors = f"site:{self.link.pk}", [], {}
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
-                f'FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s ORDER BY seq',
-                [after, to],
+                f'FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s {"AND record = ANY(%s::uuid[])" if only else ""} ORDER BY seq',
+                [after, to, *([list(only)] if only else [])],
             )
             for id, xid, model, record, op, columns, actor, origin, seq in cursor.fetchall():
                 came = self.peer if actor == echo and origin != self.here.number else 0
