@@ -159,15 +159,18 @@ class Network:
                     from ostoja.hybrid import renewing
 
                     renewing.renew()
-        for number in range(ROUNDS):
+        tried = False
+        for _round in range(ROUNDS):
             self.faults.clear()
             busy = sum(self.both(line) for line in world.lines)
             self._follow()
-            if number == 4:
-                self._retry()
             busy += sum(self._waiting(line) for line in world.lines)
-            if not busy and not self.faults and number > 4:
+            if busy or self.faults:
+                continue
+            if tried:
                 return
+            tried = True
+            self._retry()
         hold(False, "I9", "no rest:", self.faults, self._owed())
 
     def _waiting(self, line: Line) -> bool:

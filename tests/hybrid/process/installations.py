@@ -252,6 +252,7 @@ class Pair:
             self.cloud.says(LINKED)
             for side in self.sides.values():
                 side.token = side.command("token", "create", "--tenant", "demo", "--user", OWNER)
+            self.lead(self.premises, port)
         except BaseException:
             self.stop()
             raise
@@ -287,11 +288,14 @@ class Pair:
         return self.proxy
 
     def lead(self, side: Installation, port: int) -> None:
-        """Let the link of the lower site go to another port of this machine, as if the cloud had moved."""
+        """Let the link of the lower site go to this port of this machine, as if the cloud had moved."""
+        url = f"http://demo.localhost:{port}"
         with closing(side.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET session_replication_role = replica")
-            cursor.execute("UPDATE hybrid_link SET url = %s", [f"http://demo.localhost:{port}"])
-        side.kill("agent")
+            cursor.execute("UPDATE hybrid_link SET url = %s WHERE url <> %s RETURNING id", [url, url])
+            moved = cursor.fetchall()
+        if moved:
+            side.kill("agent")
 
     def at_rest(self, seconds: float = 60) -> None:
         """Wait until neither side has anything left to say, or to take."""
