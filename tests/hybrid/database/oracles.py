@@ -215,6 +215,7 @@ def nothing_leaked(world) -> None:
     """Nothing of what is closed is anywhere in the cloud; nothing of a record that was called back either."""
     text = everything(world.sites["cloud"])
     with tenant_context(world.sites["premises"]):
+        world.release()
         tables = here().tables
         closed = {k for k, level in clocking.levels({t.id for t in world.tokens.values()}).items() if level > 0}
     for token, where in world.tokens.items():

@@ -145,6 +145,17 @@ def test_I2_a_line_that_was_on_its_way_when_its_deal_was_called_back_reaches_the
     assert scene.value("cloud", line, "description") is None
 
 
+def test_I2_a_line_of_a_deal_that_was_closed_and_opened_meanwhile_is_at_both_sites(scene):
+    line = scene.add("cloud", DealLine, deal=scene.deal.pk, description="Meanwhile", quantity="2", price="3")
+    scene.mark(scene.deal)
+    packet = scene.net.send(scene.line, "premises")
+    scene.act("premises", lambda: labels.reopen(SYSTEM, Deal.objects.get(pk=scene.deal.pk)))
+    scene.net.deliver(packet)
+    assert scene.value("cloud", line, "description") is None
+    scene.rest()
+    assert scene.value("cloud", line, "description") == scene.value("premises", line, "description") == "Meanwhile"
+
+
 def test_I2_an_edit_of_what_was_deleted_meanwhile_is_kept_for_people(scene):
     scene.change("cloud", scene.deal, title="Still wanted")
     scene.do("premises", scene.deal, "delete")

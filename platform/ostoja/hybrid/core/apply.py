@@ -224,7 +224,7 @@ class _Application:
         key, before = op.key, self.things.get(op.key)
         if isinstance(op, Fields) and not isinstance(before, Row):
             op = self._with_waiting(op)
-        if before is None and self.held.expired and not isinstance(op, Delete):
+        if before is None and not isinstance(op, Delete) and (self.held.expired or self._lingers(key)):
             self.out.parked.append(Parked(key, op, LINGERING, self.link.peer))
             return
         terms = self.link.manifest.models[key.model]
@@ -261,6 +261,8 @@ class _Application:
             if self.site.owner:
                 self._keep_closed(op)
                 self._inherit(key, terms)
+                if not isinstance(before, Row):
+                    self._catch_up(op, terms)
         if merged.op:
             self._enter(key, merged.op, merged.changed, origin=self.origin)
         if key in self.held.parked:
@@ -269,6 +271,11 @@ class _Application:
         unaware = self.site.owner and merged.thing is not None and self._unaware(op, merged.thing)
         if merged.again or unaware:
             self._again(key)
+
+    def _lingers(self, key: Key) -> bool:
+        """People have not decided yet whether what this peer holds of a record is alive."""
+        waiting = self.held.parked.get(key)
+        return waiting is not None and any(parked.reason == LINGERING for parked in waiting)
 
     def _with_waiting(self, op: Fields) -> Fields | Snap:
         """Fields of a record that is not here because it was refused when it came: it is tried again, with them."""
@@ -366,6 +373,15 @@ class _Application:
         if whole is not None:
             self.joined.setdefault(whole, set()).add(key)
         self._raise(key, labels.inherited(row, terms, self.things))
+
+    def _catch_up(self, op, terms) -> None:
+        """A part that was made without knowledge of the last label of its whole: the peer may have given it up along with that."""
+        row = self.things[op.key]
+        whole = labels.whole_of(row, terms)
+        parent = self.things.get(whole) if whole is not None else None
+        if parent is not None and op.label_ver < parent.label_ver > row.label_ver:
+            self._put(op.key, row._replace(label_ver=parent.label_ver))
+            self._again(op.key)
 
     def _raise(self, key: Key, level: int) -> None:
         row = self.things.get(key)
