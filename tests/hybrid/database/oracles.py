@@ -19,6 +19,7 @@ from ostoja.hybrid.sites import here
 from ostoja.party.models import Consent
 from ostoja.tenancy.context import tenant_context
 
+PARTS = {"sales.dealline": "deal", "party.contactpoint": "party", "documents.dealfile": "deal"}
 STEPS = {("open", "won"), ("open", "lost"), ("won", "open"), ("lost", "open")}
 
 
@@ -143,6 +144,7 @@ def nothing_lost(world) -> None:
     for write in world.ledger:
         by_key[write.id].append(write)
     kept = _kept(world)
+    whole = {w.id: w.value for w in world.ledger if w.model in PARTS and w.field == PARTS[w.model]}
     summed = {w.value for w in world.ledger if w.model == "sales.dealline" and w.field == "deal"}
     with tenant_context(world.sites["premises"]):
         clocks = clocking.read(by_key)
@@ -153,8 +155,8 @@ def nothing_lost(world) -> None:
                 continue
             if write.field == "amount" and key in summed:
                 continue  # nobody typed it: it is what the lines come to
-            if clock is None and world.deaths.get(key, 0) > write.cl:
-                continue  # made and deleted before it ever left
+            if clock is None and (world.deaths.get(key, 0) > write.cl or whole.get(key) in world.deaths):
+                continue  # deleted, it or its whole, before it ever left, or so long ago that the grave is gone
             hold(clock is not None, "I2", write, "is unknown on the premises")
             if clock.cl > write.cl or clock.cl % 2 == 0:
                 continue

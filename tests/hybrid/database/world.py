@@ -78,6 +78,7 @@ class World(Sites):
         if laptop:
             self.sites["laptop"] = lender.lend()
         self.kept: dict[str, Backup] = {}
+        self.other_policy = False
         for tenant in self.sites.values():
             skew.move(tenant, 0)
         self._found()
@@ -132,23 +133,26 @@ class World(Sites):
     def again(self, seed: int) -> None:
         """Everything is as it was in the beginning."""
         self.random = random.Random(seed)
-        for name, backup in self.kept.items():
+        for backup in self.kept.values():
             backup.lay_back()
+        for name in self.sites:
+            if self.other_policy:
+                self.reinstall(name)
             if skew.moved(self.sites[name]):
                 skew.move(self.sites[name], 0)
             if self.sites[name].state != Tenant.State.OPEN:
                 self.sites[name].state = Tenant.State.OPEN
                 with platform_context():
                     self.sites[name].save(update_fields=["state"])
-        self.seed, self.count = seed, 0
+        self.seed, self.count, self.other_policy = seed, 0, False
         self.ledger: list[Write] = []
         self.deaths: dict[str, int] = {}
         self.made: dict[str, type] = {}
         self.tokens: dict[str, Token] = {}
-        self.secret: set[str] = set()
+        self.never: set[str] = set()  # what was written while it was closed
+        self.secret: set[str] = set()  # that, and what was called back
         self.numbers: list[str] = []
         self.consents: set[str] = set()
-        self.closed_fields: set[str] = set()
         self.refusals: list[str] = []
         self.open: list[Person] = []
         self.furthest = 0
@@ -217,6 +221,7 @@ class World(Sites):
             for token in _tokens(write.value):
                 self.tokens.setdefault(token, Token(write.model, write.id, write.field))
                 if closed and write.site != "cloud":
+                    self.never.add(token)
                     self.secret.add(token)
 
     def begin(self, site: str, action, *args) -> None:
@@ -453,7 +458,8 @@ class World(Sites):
             self.release()
 
     def release(self) -> None:
-        """What is open now is no secret: the values that stand in the views of the cloud; the tenant is open."""
+        """What is open now is no secret: what stands in the views of the cloud, and what stood there before a record was
+        called back and opened again. The premises are open."""
         site = here()
         for table in site.tables:
             keys = [k for k, m in self.made.items() if m is table.model]
@@ -463,7 +469,8 @@ class World(Sites):
             for key in set(keys) - closed:
                 values = _row(table, key) or {}
                 for name in table.open(0):
-                    self.secret -= set(_tokens(values.get(name)))
+                    self.never -= set(_tokens(values.get(name)))
+                    self.secret -= {t for t in self.secret - self.never if self.tokens[t] == (table.label, key, name)}
 
     def policy(self) -> None:
         """A field is closed, or opened again."""
@@ -471,14 +478,13 @@ class World(Sites):
         closed = PolicyRule.objects.filter(name=name, state="force")
         if closed.exists():
             closed.update(state="over")
-            self.closed_fields.discard("city")
         else:
             PolicyRule.objects.create(about="field", name=name, level=1, state="force")
-            self.closed_fields.add("city")
             self.secret |= {t for t, where in self.tokens.items() if where.field == "city"}
 
     def decide_policy(self) -> None:
         """The policy changes, and comes into force."""
+        self.other_policy = True
         self.act("premises", self.policy)
         with tenant_context(self.sites["premises"]):
             adopting.adopt()
