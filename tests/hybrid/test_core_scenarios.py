@@ -254,3 +254,59 @@ def test_no_stamp_is_given_twice():
     newest = scene.sets(C, deal)
     scene.heal()
     assert scene.everywhere(deal) == {newest}
+
+
+def buried_and_collected(scene: Scene):
+    """A deal that the premises deleted; all know, and all have collected its grave. The premises' backup knows it alive."""
+    deal = scene.makes(P)
+    scene.meet()
+    scene.backup(P)
+    scene.erases(P, deal)
+    scene.meet()
+    for at in scene.nodes:
+        scene.collect_graves(at)
+    assert scene.thing(C, deal) is None
+    return deal
+
+
+def test_a_site_that_is_restored_twice_still_does_not_bring_back_the_dead():
+    """I2: its second life acknowledges where the stream of the first began, and seemed to know of deaths before that."""
+    scene = Scene()
+    deal = buried_and_collected(scene)
+    scene.restore(P)
+    scene.tells(P, C)
+    scene.tells(C, P)
+    scene.tells(P, C)
+    scene.backup(P)
+    scene.restore(P)
+    scene.heal()
+    assert scene.thing(C, deal) is None
+    assert [p.key for p in scene.nodes[C].parked] == [deal]
+
+
+def test_what_lingers_is_for_people_to_decide_however_often_it_is_told():
+    """I2: what a restored site tells of the dead waits for people; a later change of it waits beside it."""
+    scene = Scene()
+    deal = buried_and_collected(scene)
+    scene.restore(P)
+    scene.meet()
+    scene.sets(P, deal)
+    scene.heal()
+    assert scene.thing(C, deal) is None
+    assert {p.key for p in scene.nodes[C].parked} == {deal}
+
+
+def test_a_death_is_a_death_also_where_only_the_label_was_known():
+    """I2: restored premises know of a record only that it is closed, and then hear from a laptop that it is dead."""
+    scene = Scene(3)
+    scene.backup(P)
+    deal = scene.makes(P)
+    scene.meet()
+    scene.erases(L, deal)
+    scene.hides(deal)
+    scene.tells(P, C)
+    scene.restore(P)
+    scene.heal()
+    assert not scene.thing(P, deal).withheld
+    assert scene.thing(P, deal).cl == 2
+    assert scene.thing(P, deal).level > 0

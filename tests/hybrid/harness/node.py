@@ -325,8 +325,10 @@ class Node:
         return found
 
     def resync(self, state: LinkState, greeting: epochs.Greeting) -> None:
+        before = state.inbound
         self.number_outbox()
-        state.inbound, state.knew, state.sent = greeting.inbound, greeting.knew, 0
+        known = greeting.knew if before.whole else min(greeting.knew, state.knew)
+        state.inbound, state.knew, state.sent = greeting.inbound, known, 0
         out = greeting.outbound._replace(base=self.seq, acked=self.seq)
         self.append(epochs.resync_entries([*self.things, *self.stashes, *state.ships]))
         self.number_outbox()
@@ -400,10 +402,10 @@ class Node:
         last: dict[Key, int | None] = {}
         for entry in self.outbox:
             last[entry.key] = entry.seq
-        settled = [s.outbound.settled for s in self.links.values()]
+        settled, locked = [s.outbound.settled for s in self.links.values()], self.locked()
         for key, thing in list(self.things.items()):
             seq = last.get(key)
-            if self.collectable(thing, seq, settled, key):
+            if key not in locked and self.collectable(thing, seq, settled, key):
                 del self.things[key]
                 for state in self.links.values():
                     state.ships.pop(key, None)

@@ -63,6 +63,7 @@ def _manifest(email: int) -> Manifest:
 
 
 EMAIL_OPEN, EMAIL_LOCAL = _manifest(OPEN), _manifest(LOCAL)
+DIGEST = 32  # bytes before the body of an envelope; chance may spell a short secret in them
 OWNED = {"tariff": P, "visit": C}
 TOKENS = ("name", "note", "amount", "currency", "email", "ssn", "memo", "price", "text")
 
@@ -100,6 +101,7 @@ class Oracles:
         self.withdrawn: set[tuple[Key, int]] = set()
         self.rogued: set[Key] = set()
         self.said: dict[tuple, object] = {}
+        self.conflicted: dict[tuple, object] = {}
 
     def _classify(self, node: Node, fact: Write) -> None:
         """What is written while it may not leave is secret until it is current and open."""
@@ -141,7 +143,7 @@ class Oracles:
                 op,
             )
         if envelope.ops and self.secret:
-            found = self._secrets(encode(envelope).decode("utf-8", "replace"))
+            found = self._secrets(encode(envelope)[DIGEST:].decode())
             hold(not found, "I4", "a:", found, "on the wire")
 
     def _merged(self, node: Node, things, parked: list) -> None:
@@ -153,6 +155,10 @@ class Oracles:
                     self._opened(key, thing)
         if node.number == C:
             self.check_cloud()
+        for conflict in node.conflicts:
+            if conflict.lost is not None:
+                about = conflict.key, conflict.field
+                self.conflicted[about] = max(self.conflicted.get(about, ZERO), conflict.lost.stamp)
         self._closed_cases()
         self._waiting(node, things, parked)
 
@@ -217,7 +223,7 @@ class Oracles:
         if isinstance(thing, Row):
             cell = thing.cells.get(w.field)
             by_right = w.key.model not in OWNED or cell is None or cell.stamp.site == w.site
-            by_right = by_right and (cell is None or self._somebody_wrote(w, cell) or self._told(node, w))
+            by_right = by_right and (cell is None or self._somebody_wrote(w, cell) or self._told(w))
             if thing.cl > w.cl or (thing.cl == w.cl and cell is not None and cell.stamp >= w.stamp and by_right):
                 return True
         elif thing is not None and not thing.withheld and thing.cl > w.cl:
@@ -238,11 +244,9 @@ class Oracles:
         """A person's later word supersedes; the stamp with which the owner keeps its own value does not."""
         return self.said.get((w.key, w.field, cell.value), ZERO) >= w.stamp
 
-    @staticmethod
-    def _told(node: Node, w: Write) -> bool:
-        """Whether this or a later word for the field is a conflict."""
-        lost = [c.lost.stamp for c in node.conflicts if (c.key, c.field) == (w.key, w.field) and c.lost is not None]
-        return any(stamp >= w.stamp for stamp in lost)
+    def _told(self, w: Write) -> bool:
+        """Whether this or a later word for the field became a conflict, wherever the two met."""
+        return self.conflicted.get((w.key, w.field), ZERO) >= w.stamp
 
     def _at_its_authority(self, w: Write) -> bool:
         """Nobody else keeps for the authority, restored, what somebody without authority writes over, and passes on."""
@@ -310,7 +314,7 @@ class Oracles:
             for n, node in self.nodes.items():
                 thing = node.things.get(d.key)
                 alive = isinstance(thing, Row) and thing.cl < d.cl and d.key not in all_parked
-                forgiven = node.restored and not buried  # it lost the death with all else, and nobody keeps the grave
+                forgiven = not buried and d.key not in node.collected  # nobody keeps the grave whom it could have asked
                 hold(not alive or forgiven, "I2", d, "is forgotten by", n)
         for n, node in self.nodes.items():
             for key, thing in node.things.items():

@@ -77,10 +77,10 @@ def delete_against_clocks_the_peer_cannot_see(patch):
     """A delete loses against a later edit, be it of a local field."""
     original = merge._deleted
 
-    def deleted(thing, op, terms, pending, decided=False):
+    def deleted(thing, op, terms, pending, decided=False, owner=False):
         if isinstance(thing, Row) and any(c.stamp > op.stamp for c in thing.cells.values()):
             return merge.Merged(thing)
-        return original(thing, op, terms, pending, decided)
+        return original(thing, op, terms, pending, decided, owner)
 
     patch.setattr(merge, "_deleted", deleted)
 
@@ -421,7 +421,9 @@ def longer_life_outweighs_authority(patch):
     """Who may not restore a record is told that it is dead, and counts lives instead."""
     original = merge._deleted
     patch.setattr(
-        merge, "_deleted", lambda thing, op, terms, pending, decided=False: original(thing, op, terms, pending)
+        merge,
+        "_deleted",
+        lambda thing, op, terms, pending, decided=False, owner=False: original(thing, op, terms, pending),
     )
 
 

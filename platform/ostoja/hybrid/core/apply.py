@@ -225,7 +225,7 @@ class _Application:
         if isinstance(op, Fields) and not isinstance(before, Row):
             op = self._with_waiting(op)
         if before is None and not isinstance(op, Delete) and (self.held.expired or self._lingers(key)):
-            self.out.parked.append(Parked(key, op, LINGERING, self.link.peer))
+            self._park(op, LINGERING)
             return
         terms = self.link.manifest.models[key.model]
         held, owed = self.held, self.held.pending.get(key, frozenset())
@@ -288,11 +288,12 @@ class _Application:
 
     def _park(self, op, reason: str) -> None:
         """Let an operation wait: one for a record and a peer, which says what all that waited before it said."""
+        lingers = reason == LINGERING
         for parked in self.held.parked.get(op.key, ()):
-            if parked.reason != LINGERING and parked not in self.out.unparked:
+            if (parked.reason == LINGERING) == lingers and parked not in self.out.unparked:
                 self.out.unparked.append(parked)
                 op = refusal.joined(parked.op, op)
-        for parked in [p for p in self.out.parked if p.key == op.key and p.reason != LINGERING]:
+        for parked in [p for p in self.out.parked if p.key == op.key and (p.reason == LINGERING) == lingers]:
             self.out.parked.remove(parked)
             op = refusal.joined(parked.op, op)
         self.out.parked.append(Parked(op.key, op, reason, self.link.peer))

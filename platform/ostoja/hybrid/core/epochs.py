@@ -32,7 +32,9 @@ class Greeting(NamedTuple):
     ``rolled_back``: the peer applied more of this incarnation than we ever numbered: we are a restored copy that did not
     say so. ``superseded``: the peer knows a later incarnation of us: we are the original of a copy, or an older copy. In
     both cases nothing is sent or applied until a new epoch was taken (``renewed`` of the larger one) or the site is closed.
-    ``knew``: how far a peer in a new pair had applied our stream before; its graves are older than that.
+    ``knew``: how far a peer in a new pair had applied our stream before; its graves are older than that. The store keeps the
+    smaller of it and the one before, unless the resync of the pair before was whole: a peer that is restored twice has
+    acknowledged where a stream began, and not what lies before.
     """
 
     inbound: Inbound

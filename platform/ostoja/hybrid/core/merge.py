@@ -126,7 +126,7 @@ def _merged(thing, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: i
     outdated = decided and retold and _said_before(last_stamp(thing), _newest(op))
     if isinstance(op, Delete):
         op = op._replace(label_ver=0) if site.owner else op
-        return _deleted(thing, op, terms, pending, decided and not outdated)
+        return _deleted(thing, op, terms, pending, decided and not outdated, site.owner)
     if decided and isinstance(op, Snap) and isinstance(thing, Marker) and not thing.withheld and not outdated:
         thing = None
     if thing is None or isinstance(thing, Marker):
@@ -191,7 +191,7 @@ def _late(op, seen, rule) -> tuple[Conflict, ...]:
     return tuple(Conflict(op.key, n, rule, None, c) for n, c in op.cells.items() if c.stamp > seen)
 
 
-def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged:
+def _deleted(thing, op: Delete, terms, pending, decided: bool = False, owner: bool = False) -> Merged:
     if terms.mode == Mode.APPEND:
         return Merged(thing, conflicts=(Conflict(op.key, "", "authority", None, None),), again=thing is not None)
     if thing is None:
@@ -201,7 +201,7 @@ def _deleted(thing, op: Delete, terms, pending, decided: bool = False) -> Merged
         return Merged(thing)
     stamp = op.stamp if decided else max(op.stamp, last_stamp(thing))
     if isinstance(thing, Marker):
-        return Merged(thing._replace(cl=op.cl, stamp=stamp), "D")
+        return Merged(thing._replace(cl=op.cl, stamp=stamp, withheld=thing.withheld and not owner), "D")
     lost = tuple(
         Conflict(op.key, n, "deleted", None, c)
         for n, c in thing.cells.items()
