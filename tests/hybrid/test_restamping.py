@@ -11,6 +11,7 @@ from two_sites import Pair, do, value
 
 from ostoja.crm.sales.models import Deal
 from ostoja.hybrid import clocks, restamping, verifying
+from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.receiving import LinkSuspect
 from ostoja.tenancy.context import schema_context, tenant_context
 
@@ -68,6 +69,20 @@ def test_what_was_stamped_years_ahead_travels_when_it_is_stamped_anew(pair):
 
     with tenant_context(pair.premises):
         assert verifying.compare(pair.exchange(pair.premises), ask) == []
+
+
+def test_the_cloud_stamps_anew_when_the_premises_say_that_they_refused(pair):
+    do(pair.cloud, pair.deal, data={"title": "From the future"})
+    stamped(pair.cloud, pair.deal, "title", YEAR)
+    with pytest.raises(LinkSuspect):
+        pair.talk()
+    with tenant_context(pair.premises):
+        message = pair.exchange(pair.premises).outgoing(silent=True)
+        message.refused = LinkSuspect.code
+    with tenant_context(pair.cloud):
+        pair.exchange(pair.cloud).incoming(Message.unpack(message.pack()))
+    pair.talk()
+    assert value(pair.premises, pair.deal, "title") == "From the future"
 
 
 def test_what_was_later_stays_later_and_the_others_stamps_stay(pair):

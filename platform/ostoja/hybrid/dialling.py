@@ -191,6 +191,9 @@ class Caller:
     def pull(self) -> int:
         """Ask what is new there; answers how many rows were written."""
         message = self.exchange.outgoing(silent=True)
+        use = rotating.use_of(self.link)
+        if (use.trouble, use.trouble_lane) == (LinkSuspect.code, self.lane):
+            message.refused = use.trouble
         answer = self.call(message)
         counts = self.exchange.incoming(answer, self.size)
         return counts.written + counts.deleted + counts.purged

@@ -20,7 +20,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import OstojaError
 
-from . import renewing
+from . import renewing, restamping
 from .core import apply as applying
 from .core import epochs, graves
 from .core.sequence import Verdict
@@ -84,12 +84,13 @@ class Message:
     """What passes a link at once.
 
     ``knows`` is the hash of the receiver's manifest that the sender has; ``manifest`` the sender's own, sent along when
-    the other side does not know it yet.
+    the other side does not know it yet. ``refused`` is the code of why the last message of the receiver was not taken.
     """
 
     envelopes: list[Envelope] = field(default_factory=list)
     manifest: bytes = b""
     knows: str = ""
+    refused: str = ""
 
     def pack(self) -> bytes:
         """The message as bytes: sealed envelopes behind a head, compressed."""
@@ -98,6 +99,7 @@ class Message:
             {
                 "manifest": self.manifest.decode(),
                 "knows": self.knows,
+                "refused": self.refused,
                 "parts": [len(p) for p in parts],
             }
         )
@@ -114,7 +116,7 @@ class Message:
             for size in said["parts"]:
                 envelopes.append(decode(raw[at : at + size]))
                 at += size
-            return cls(envelopes, said["manifest"].encode(), said["knows"])
+            return cls(envelopes, said["manifest"].encode(), said["knows"], str(said.get("refused", "")))
         except OtherProtocol as error:
             raise BadMessage(
                 f"The other site speaks protocol {error.number} and this one {PROTO}: update the older of both.",
@@ -221,6 +223,8 @@ class Exchange:
         Raises LinkSuspect, NotOpen, BadMessage, Retired, Busy; what was applied before stays.
         """
         total = Counts()
+        if message.refused == LinkSuspect.code:
+            restamping.put_right()
         if message.manifest:
             self._learn(message.manifest)
         try:
