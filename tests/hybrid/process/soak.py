@@ -52,7 +52,6 @@ class Soak:
                 chance.choice(happens)(chance)
         for side in self.pair.sides.values():
             until(side.answers, 180, side.log.read_text)
-        self.pair.premises.kill("agent")
         work.judge(rest=240)
         told = {"round": number, "seconds": round(time.monotonic() - began), "acknowledged": work.ledger.known}
         self.done["acknowledged"] += work.ledger.known

@@ -49,7 +49,6 @@ def test_what_is_killed_in_the_middle_of_applying_has_applied_all_or_nothing_and
     for key in (deal, other):
         until(lambda key=key: here.answers() and here.get(f"/deals/{key}")["source"] == word, 60, here.log.read_text)
     pair.at_rest()
-    pair.equal()
 
 
 def test_a_full_disk_is_told_and_mends_itself_when_there_is_room(pair, line):

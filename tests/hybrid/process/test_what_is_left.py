@@ -54,12 +54,12 @@ def over(both):
 
 
 class Story:
-    """What people do for a day. ``closed`` must never be in the cloud, ``typed`` was typed there and refused, ``open`` may
-    be there, ``recalled`` was there and was called back."""
+    """What people do for a day. ``closed`` must never be in the cloud, or was typed there and refused; ``open`` may be there;
+    ``recalled`` was there and was called back."""
 
     def __init__(self, pair):
         self.pair, self.p, self.c = pair, pair.premises, pair.cloud
-        self.closed, self.typed, self.open, self.recalled = Canaries(), Canaries(), Canaries(), Canaries()
+        self.closed, self.open, self.recalled = Canaries(), Canaries(), Canaries()
 
     def tell(self) -> None:
         """All of it."""
@@ -200,20 +200,24 @@ class Story:
 
     def in_the_cloud(self) -> None:
         """Somebody in the cloud types what is closed there, and is refused; exports and looks for what is open."""
-        c, typed = self.c, self.typed
+        c, closed = self.c, self.closed
         wrong = [
-            ("PATCH", f"/parties/{self.party['id']}", {"notes": typed.text("party.notes")}),
-            ("POST", "/parties", {"kind": "org", "name": "Typed", "notes": typed.text("new.notes")}),
+            ("PATCH", f"/parties/{self.party['id']}", {"notes": closed.text("typed: party.notes")}),
+            ("POST", "/parties", {"kind": "org", "name": "Typed", "notes": closed.text("typed: new.notes")}),
             (
                 "POST",
                 "/contact-points",
-                {"party": self.party["id"], "type": "email", "value": typed.email("contact.email")},
+                {"party": self.party["id"], "type": "email", "value": closed.email("typed: contact.email")},
             ),
-            ("POST", "/bank-accounts", {"party": self.party["id"], "iban": typed.iban("bank.iban"), "currency": "PLN"}),
+            (
+                "POST",
+                "/bank-accounts",
+                {"party": self.party["id"], "iban": closed.iban("typed: bank.iban"), "currency": "PLN"},
+            ),
             (
                 "POST",
                 "/activities",
-                {"kind": "note", "subject": typed.text("activity.subject"), "party": self.party["id"]},
+                {"kind": "note", "subject": closed.text("typed: activity.subject"), "party": self.party["id"]},
             ),
         ]
         self.pair.at_rest()
@@ -280,15 +284,10 @@ def test_nothing_closed_was_said_to_the_cloud(over):
 def test_nothing_closed_is_in_a_dump_of_the_cloud(over):
     assert over.story.open.found(over.dump), "The scan does not find what is there."
     assert over.story.closed.found(over.dump) == set()
-    assert over.story.typed.found(over.dump) == set()
 
 
 def test_no_file_of_the_cloud_holds_what_is_closed(over):
     assert in_files(over, over.story.closed) == {}
-
-
-def test_no_file_of_the_cloud_holds_what_was_typed_there_and_refused(over):
-    assert in_files(over, over.story.typed) == {}
 
 
 def test_what_was_called_back_is_in_no_live_data(over):
@@ -307,5 +306,21 @@ def test_everything_closed_is_on_the_premises(over):
     closed = over.story.closed
     there = closed.in_files(over.pair.premises.home)
     found = set().union(*there.values())
-    entered = set(closed.texts.values()) | {name for name, _forms in closed.typed.values()}
-    assert len(found & entered) > len(entered) * 0.7
+    entered = {
+        "party.notes by a page",
+        "contact.email",
+        "contact.phone",
+        "tax.nip",
+        "bank.iban",
+        "address.line1",
+        "activity.body",
+    }
+    assert found >= entered | {
+        "deal.reopened",
+        "deal.notes 2",
+        "deleted.notes",
+        "imported.notes 7",
+        "in a pdf",
+        "in a docx",
+        "in a jpg",
+    }
