@@ -99,6 +99,7 @@ BEGIN
   IF coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN
     RAISE EXCEPTION USING ERRCODE = '42501', MESSAGE = 'Only the site that calls a record back takes it away.';
   END IF;
+  SET CONSTRAINTS ALL IMMEDIATE;  -- a table with rules that still have to speak can't be altered
   EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', tab);
   IF remove THEN
     EXECUTE format('DELETE FROM %I WHERE %I = ANY($1)', tab, col) USING keys;
@@ -107,6 +108,7 @@ BEGIN
   END IF;
   SET CONSTRAINTS ALL IMMEDIATE;
   EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
+  SET CONSTRAINTS ALL DEFERRED;
   IF remove AND col = 'id' THEN
     INSERT INTO journal_change (xid, model, record, op, fields, hlc, actor, verb)
     SELECT pg_current_xact_id()::text::bigint, what, k, 'D', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16,
@@ -134,6 +136,7 @@ BEGIN
     EXECUTE format('UPDATE %I SET (%s) = ROW (%s), version = version + 1, updated_at = now() WHERE id = $1', tab, names, given) USING key;
   END IF;
   EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', tab);
+  SET CONSTRAINTS ALL DEFERRED;
 END $take_over$
 """
 

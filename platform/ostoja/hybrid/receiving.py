@@ -317,9 +317,11 @@ class Attempt:
             self.counts.deleted += 1
             return
         if self.on.up:
-            taking.take_away(self, table, [key.id], dead=True)
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+            try:
+                with transaction.atomic():
+                    taking.take_away(self, table, [key.id], dead=True)
+            except REFUSALS as error:
+                self.failed[key] = said(error).message
             return
         revived = was._replace(cl=out.things[key].cl + 1)
         out.things[key] = revived
