@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import DataError, IntegrityError, InternalError, connection, transaction
+from django.utils.translation import gettext as _
 
 from ostoja.gate import refusal
 from ostoja.kernel.errors import Refused
@@ -272,8 +273,12 @@ def _execute(table: Table, group: list[Put], sql: str, params: list, names: list
 
 
 def said(error: Exception) -> Refused:
-    """The sentence of the rule that refused."""
+    """The sentence of the rule that refused. It names no value: it is kept, shown and told where values may not be."""
+    state = getattr(error.__cause__, "pgcode", None) or ""
     try:
-        return refusal(error)
-    except REFUSALS as unknown:
-        return Refused(str(unknown).splitlines()[0], code="database")
+        found = refusal(error)
+    except REFUSALS:
+        found = None
+    if found is not None and (found.code != "database" or state.startswith("23")):
+        return found
+    return Refused(_("The database can't take it ({code}).").format(code=state), code="database")

@@ -23,7 +23,7 @@ from django.db import models
 
 LETTERS = "ghjkmnpqrstvwxyz"  # no hexadecimal digit among them, so that no digest or key looks like a canary
 ENDS, MIDDLE = 8, 32  # letters: 128 bits between two ends that all canaries of a set share
-DIGEST = re.compile(rb"(?i)(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-f])")
+DIGEST = re.compile(rb"[0-9a-fA-F]{32,64}")
 PACKED = re.compile(rb"\x28\xb5\x2f\xfd|\x1f\x8b\x08")
 CHUNK, OVERLAP = 1 << 23, 4096
 MOST_UNPACKED = 1 << 26
@@ -75,6 +75,28 @@ def number_words(value: Decimal) -> set[bytes]:
     return set().union(*(words(t) for t in texts)) | ({kept} if len(kept) >= 8 else set())
 
 
+def pattern(needles: Iterable[bytes]) -> re.Pattern[bytes]:
+    """One expression for all of them, which looks at each byte once: what begins alike is tried together."""
+    tree: dict = {}
+    for needle in sorted(needles, key=len):
+        node = tree
+        for byte in needle:
+            if None in node:
+                break  # a shorter one tells it already
+            node = node.setdefault(byte, {})
+        else:
+            node.clear()
+            node[None] = None
+
+    def written(node: dict) -> bytes:
+        if None in node:
+            return b""
+        branches = [re.escape(bytes([byte])) + written(below) for byte, below in node.items()]
+        return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+    return re.compile(written(tree), re.S)
+
+
 class Canaries:
     """The canaries of one test. Each has a name; ``found(data)`` are the names of those that are in the data in any form."""
 
@@ -84,7 +106,7 @@ class Canaries:
         self.texts: dict[str, str] = {}  # word -> name
         self.typed: dict[str, tuple[str, set[bytes]]] = {}  # value as text -> (name, forms)
         self.digests: dict[bytes, str] = {}
-        self._needles: list[bytes] | None = None
+        self._pattern: re.Pattern[bytes] | None = None
 
     def _letters(self, count: int) -> str:
         return "".join(self.chance.choice(LETTERS) for _ in range(count))
@@ -174,17 +196,17 @@ class Canaries:
 
     def _know(self, text: str, name: str) -> None:
         self.digests |= {d.encode(): name for d in digests(text)}
-        self._needles = None
+        self._pattern = None
 
     # what is looked for
 
     @property
-    def needles(self) -> list[bytes]:
+    def pattern(self) -> re.Pattern[bytes]:
         """What is looked for: the ends that all words share (the first and last eight letters, too, tell a word), and numbers."""
-        if self._needles is None:
+        if self._pattern is None:
             shared = words(self.head) | words(self.tail) | toasted(self.head) | toasted(self.tail)
-            self._needles = sorted(shared.union(*(forms for _name, forms in self.typed.values())))
-        return self._needles
+            self._pattern = pattern(shared.union(*(forms for _name, forms in self.typed.values())))
+        return self._pattern
 
     def found(self, data: bytes | str) -> set[str]:
         """The names of the canaries that are in the data, in any form, packed or as a digest."""
@@ -196,12 +218,9 @@ class Canaries:
 
     def _plainly(self, data: bytes) -> set[str]:
         found: set[str] = set()
-        for needle in self.needles:
-            at = data.find(needle)
-            while at >= 0:
-                if not _inside_a_number(data, at, needle):
-                    found |= self._whose(needle, data, at)
-                at = data.find(needle, at + len(needle))
+        for match in self.pattern.finditer(data):
+            if not _inside_a_number(data, match.start(), match[0]):
+                found |= self._whose(match[0], data, match.start())
         if self.digests:
             for match in DIGEST.finditer(data):
                 if (name := self.digests.get(match[0].lower())) is not None:
@@ -209,7 +228,7 @@ class Canaries:
         return found
 
     def _whose(self, needle: bytes, data: bytes, at: int) -> set[str]:
-        mine = {name for name, forms in self.typed.values() if needle in forms}
+        mine = {name for name, forms in self.typed.values() if any(needle in form for form in forms)}
         if mine:
             return mine
         around = data[max(0, at - 300) : at + 300]

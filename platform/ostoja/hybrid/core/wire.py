@@ -249,7 +249,7 @@ def op_from(data: list) -> Op:
 
 def _whole(value: object) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"not a number: {value!r}")
+        raise ValueError("Not a number.")
     return value
 
 
