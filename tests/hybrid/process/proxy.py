@@ -116,8 +116,9 @@ class Proxy:
         """Whether this toxic is inflicted now."""
         with self.lock:
             hit = self.chance.random() < self.toxics.get(name, 0)
-            self.inflicted[name] += hit
-            self.within[name] += hit
+            if hit:
+                self.inflicted[name] += 1
+                self.within[name] += 1
         return hit
 
     def between(self, low: float, high: float) -> float:
