@@ -31,7 +31,7 @@ class Backup:
                 [list(KEPT)],
             )
             for (name,) in cursor.fetchall():
-                cursor.execute(f'SELECT coalesce(jsonb_agg(to_jsonb(t)), \'[]\')::text FROM "{name}" t')
+                cursor.execute(f"SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM \"{name}\" t")
                 self.rows[name] = cursor.fetchone()[0]
 
     def restore(self):
@@ -135,6 +135,23 @@ def test_a_label_that_a_restored_backup_of_the_premises_forgot_stays_closed(pair
     with tenant_context(pair.cloud):
         assert not Party.objects.filter(pk=pair.party.pk).exists()
     assert value(pair.premises, pair.party, "name") == "Acme"
+    assert differing(pair) == []
+
+
+def test_what_restored_premises_open_again_comes_back_to_the_cloud(pair):
+    with tenant_context(pair.premises):
+        labels.close(SYSTEM, Deal.objects.get(pk=pair.deal.pk))
+    pair.talk()
+    backup = Backup(pair.premises)
+    backup.restore()
+    renewed(pair.premises)
+    pair.talk(rounds=12)
+    with tenant_context(pair.cloud):
+        assert not Deal.objects.filter(pk=pair.deal.pk).exists()
+    with tenant_context(pair.premises):
+        labels.reopen(SYSTEM, Deal.objects.get(pk=pair.deal.pk))
+    pair.talk()
+    assert value(pair.cloud, pair.deal, "title") == "Hundred chairs"
     assert differing(pair) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from ostoja.journal.context import changing
@@ -11,6 +12,7 @@ from ostoja.kernel.errors import NotAllowed
 from ostoja.tenancy import provisioning
 from ostoja.tenancy.context import current_tenant
 
+from .core.labels import floor_of
 from .models import Link, Progress, Site
 from .sites import here, new_epoch
 
@@ -28,7 +30,10 @@ def renew(actor: Actor | None = None) -> int:
     epoch = new_epoch(max(known))
     linked = Link.objects.filter(state=Link.State.OPEN).exists()
     with changing(actor, "renew"), transaction.atomic():
-        Site.objects.filter(here=True).update(epoch=epoch, retired=False, restored=linked)
+        floor = floor_of(epoch) if site.is_owner else 0
+        Site.objects.filter(here=True).update(
+            epoch=epoch, retired=False, restored=linked, label_floor=Greatest("label_floor", floor)
+        )
         Progress.objects.update(problem="")
     if linked:
         provisioning.catch_up(current_tenant())
