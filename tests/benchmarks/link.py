@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "hybrid" / "process"))
 
-from installations import Pair, Refused  # noqa: E402
+from installations import Pair, Refused
 
 PATIENCE = 30.0
 

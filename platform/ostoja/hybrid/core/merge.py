@@ -268,8 +268,8 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
     refused = _refused_steps(row, op, terms, site)
     for name, theirs in op.cells.items():
         mine = cells.get(name)
-        merge_type = terms.fields[name].merge
-        if name in refused or (mine is not None and merge_type == Merge.FIXED):
+        fixed = terms.fields[name].merge == Merge.FIXED
+        if name in refused or (mine is not None and fixed and terms.mode == Mode.APPEND):
             continue
         if mine is None or theirs.stamp > mine.stamp:
             kept, lost = theirs, mine
@@ -278,7 +278,7 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
         else:
             kept, lost = mine, theirs
         owed = name in pending or WHOLE in pending
-        if lost is not None and lost.value != kept.value and concurrent(mine, theirs, owed):
+        if lost is not None and lost.value != kept.value and not fixed and concurrent(mine, theirs, owed):
             conflicts.append(Conflict(op.key, name, "latest", kept, lost))
     for name in sorted(refused):
         mine, theirs = cells.get(name), op.cells.get(name)

@@ -21,7 +21,7 @@ class Merge(StrEnum):
     """How two values of one field become one."""
 
     LATEST = "latest"  # the larger stamp wins
-    FIXED = "fixed"  # said once, when the row is made; never changed after
+    FIXED = "fixed"  # said once, when the row is made; of one that is made anew on two sites, the later one counts
     TRANSITION = "transition"  # only the authority sets it, following its table; others ask for a step
 
 
