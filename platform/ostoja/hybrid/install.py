@@ -172,7 +172,7 @@ def view_of(table: Table, ceiling: int = CLOUD_CEILING) -> str:
 def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: bool = False) -> list[str]:
     """The trigger that keeps the clocks of one table, but for rows that a batch writes itself: that brings their stamps along.
 
-    What belongs to another site is refused besides; ``closed``: and so is any value that may not be there, whoever brings it.
+    What belongs to another site is refused besides; ``closed``: a door turns away any value that may not be there.
     """
     name = capture_name(table)
     tests = "\n".join(
@@ -193,12 +193,6 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
             "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
             f"      MESSAGE = 'This is kept {where}: change it there.';\n  END IF;\n"
-        )
-    if closed and (wrong := _closed_sql(table)):
-        owned += (
-            f"  IF TG_OP <> 'DELETE' THEN IF {wrong} THEN\n"
-            "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_closed', TABLE = TG_TABLE_NAME,\n"
-            "      MESSAGE = 'This is held on the premises: enter it there.';\n  END IF; END IF;\n"
         )
     inherit = ""
     if table.parent_column and owner:
@@ -235,10 +229,33 @@ BEGIN
 END $capture$""",
         f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table.name}" '
         f'FOR EACH ROW EXECUTE FUNCTION "{name}"()',
+        *door_sql(table, closed=closed),
         # What was there before the tenant became hybrid gets the clock of its last change.
         f"INSERT INTO hybrid_clock (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships) "
         f"SELECT t.id, '{table.label}', 1, v.hlc, {me}, '{{}}', v.hlc, false, 0, '{{}}' FROM \"{table.name}\" t, "
         f"LATERAL (SELECT (extract(epoch FROM t.updated_at) * 1000)::bigint << 16 AS hlc) v ON CONFLICT (id) DO NOTHING",
+    ]
+
+
+def door_sql(table: Table, *, closed: bool) -> list[str]:
+    """The trigger that turns away what may not be here, whoever brings it, before a byte of it is in a file."""
+    name = f"hybrid_door_{table.name}"
+    wrong = _closed_sql(table) if closed else ""
+    if not wrong:
+        return [f'DROP TRIGGER IF EXISTS "zz_{name}" ON "{table.name}"']
+    return [
+        f"""
+CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS $door$
+BEGIN
+  IF {wrong} THEN
+    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_closed', TABLE = TG_TABLE_NAME,
+      MESSAGE = 'This is held on the premises: enter it there.';
+  END IF;
+  RETURN NEW;
+END $door$""",
+        # The last of its kind, by its name: it sees what the others make of a row.
+        f'CREATE OR REPLACE TRIGGER "zz_{name}" BEFORE INSERT OR UPDATE ON "{table.name}" '
+        f'FOR EACH ROW EXECUTE FUNCTION "{name}"()',
     ]
 
 

@@ -20,7 +20,8 @@ from ostoja.hybrid.exchange import BadMessage, Message
 from ostoja.hybrid.models import Link, LinkUse, Parked, Progress
 from ostoja.hybrid.writing import REFUSALS, said
 from ostoja.journal.context import changing
-from ostoja.party.models import Party
+from ostoja.kernel.errors import OstojaError
+from ostoja.party.models import BankAccount, ContactPoint, Party
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.canaries import Canaries
 from ostoja.testing.clients import host_of
@@ -194,6 +195,29 @@ def test_what_the_cloud_can_not_write_is_parked_without_the_value_in_its_reason(
     assert parked.reason and not scene.signals.found(parked.reason)
     said_by = [*line.answers, "\n".join(scene.log), words_of(scene.pair.cloud)]
     assert not any(scene.signals.found(one) for one in said_by)
+
+
+def test_what_is_typed_in_the_cloud_and_refused_is_in_no_file_of_the_database(scene, installation):
+    cloud, canaries = scene.pair.cloud, Canaries()
+    typed = [
+        (scene.party, "change", {"notes": canaries.text("notes")}),
+        (Party, "add", {"kind": "org", "name": "New", "notes": canaries.text("notes of a new one")}),
+        (ContactPoint, "add", {"party": scene.party.pk, "type": "email", "value": canaries.email("e-mail")}),
+        (BankAccount, "add", {"party": scene.party.pk, "iban": canaries.iban("IBAN"), "currency": "PLN"}),
+    ]
+    for target, verb, data in typed:
+        with pytest.raises(OstojaError) as refused:
+            do(cloud, target, verb, data)
+        assert not canaries.found(f"{refused.value.message} {refused.value.fields}")
+    with closing(installation.superuser()) as superuser, superuser.cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+        cursor.execute(
+            "SELECT current_setting('data_directory'), pg_relation_filepath(c.oid) FROM pg_class c "
+            "WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'i', 't')",
+            [cloud.schema_name],
+        )
+        for place, path in cursor.fetchall():
+            assert canaries.in_file(Path(place) / path) == set()
 
 
 def test_the_embedded_database_logs_no_values(installation):
