@@ -24,7 +24,7 @@ from ostoja.tenancy.context import tenant_context
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "hybrid"))
 
-from two_sites import SYSTEM, Pair, do  # noqa: E402
+from two_sites import SYSTEM, Pair, do
 
 ROWS = int(os.environ.get("HYBRID_ROWS", "20000"))
 QUEUED = int(os.environ.get("HYBRID_QUEUED", "864000"))
