@@ -14,12 +14,12 @@ from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User
 from ostoja.gate import perform
 from ostoja.hybrid import clocks as clocking
-from ostoja.hybrid import labels, withdrawing
+from ostoja.hybrid import files, labels, withdrawing
 from ostoja.hybrid.core.terms import OPEN, Authority, Merge
 from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.install import closed_columns, view_of
 from ostoja.hybrid.manifest import AUTHORITY, compile_manifest
-from ostoja.hybrid.models import Conflict, Parked
+from ostoja.hybrid.models import Conflict, Link, Parcel, Parked
 from ostoja.hybrid.sending import as_sender
 from ostoja.hybrid.tables import Table, tables_of
 from ostoja.journal.context import changing
@@ -191,6 +191,7 @@ class Life:
 
     def _step(self, **notes) -> Step:
         sites = self.sites
+        self._bytes_arrived()
         leaks = self.canaries.found(sites.everything_in_the_cloud()) | self.canaries.found(
             "\n".join(self.listening.lines)
         )
@@ -198,6 +199,12 @@ class Life:
             leaks |= self.canaries.found(packed)
         both = (self.premises, self.cloud)
         return Step(*map(sites.projection, both), *map(sites.keys, both), leaks, notes)
+
+    def _bytes_arrived(self) -> None:
+        """The premises say that they hold the bytes of every file that waited for them, as their lane for files does."""
+        with tenant_context(self.cloud):
+            waiting = [str(key) for key in Parcel.objects.values_list("pk", flat=True)]
+            files.answer(Link.objects.get(), {"ask": "have", "ids": waiting}, b"")
 
     def _fill(self, samples, entry, record, kinds: Canaries, names):
         """Write a canary into each of these fields; where a rule says that a row stays as it was made, make another row.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from django.db import transaction
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
@@ -12,7 +14,7 @@ from ostoja.kernel.errors import NotAllowed
 from ostoja.tenancy import provisioning
 from ostoja.tenancy.context import current_tenant
 
-from .core.labels import floor_of
+from .core.labels import EPOCH_BITS, floor_of
 from .models import Link, Progress, Site
 from .sites import here, new_epoch
 
@@ -27,7 +29,8 @@ def renew(actor: Actor | None = None) -> int:
         raise NotAllowed(_("Only an owner of the tenant starts a restored site anew."))
     site = here()
     known = [site.epoch, *Progress.objects.values_list("own_epoch", flat=True)]
-    epoch = new_epoch(max(known))
+    # A backup that is restored twice does not know of the first time: the minute makes its incarnation the later one.
+    epoch = new_epoch(max(*known, int(time.time() / 60) << EPOCH_BITS))
     linked = Link.objects.filter(state=Link.State.OPEN).exists()
     with changing(actor, "renew"), transaction.atomic():
         floor = floor_of(epoch) if site.is_owner else 0
