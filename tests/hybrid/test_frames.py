@@ -8,7 +8,7 @@ from two_sites import SYSTEM, Pair
 
 from ostoja.access.actor_of import actor_of
 from ostoja.gate import perform
-from ostoja.hybrid import entering, labels, reaching, withdrawing
+from ostoja.hybrid import entering, labels, marking, reaching, withdrawing
 from ostoja.hybrid.models import Link, Site
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
@@ -160,6 +160,26 @@ def test_the_cloud_says_what_is_held_and_frames_that_one_address(sites):
     assert policy(answer)["frame-src"] == [OFFICE]
     assert f'data-src="{OFFICE}/frame/parties/{sites.party.pk}?fields=' in answer.content.decode()
     assert "frame-src" not in policy(Browser(sites.cloud).get("/sign-in"))
+
+
+def test_a_form_says_that_a_reference_names_what_is_held_and_saving_it_empty_keeps_it(sites):
+    with tenant_context(sites.cloud):
+        part = perform(
+            SYSTEM, model("party.party"), "add", {"name": "Beams", "kind": "org", "parent": str(sites.party.pk)}
+        )
+    page = Browser(sites.cloud).sign_in(sites.owner)
+    assert "kept elsewhere" not in page.get(f"/parties/{part.pk}/edit").content.decode()
+    sites.talk()
+    with tenant_context(sites.premises):
+        marking.mark(SYSTEM, model("party.party").objects.get(pk=sites.party.pk))
+    sites.talk()
+    assert page.get(f"/parties/{part.pk}/edit").content.decode().count("It names what is kept elsewhere.") == 1
+    with tenant_context(sites.cloud):
+        perform(SYSTEM, model("party.party").objects.get(pk=part.pk), "change", {"name": "Girders"})
+    sites.talk()
+    with tenant_context(sites.premises):
+        there = model("party.party").objects.get(pk=part.pk)
+        assert (there.name, there.parent_id) == ("Girders", sites.party.pk)
 
 
 def test_a_tenant_of_one_site_frames_nothing(signed_in):

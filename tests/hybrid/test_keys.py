@@ -12,11 +12,12 @@ from test_database import fill
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.crm.sales.models import Deal
-from ostoja.hybrid import keys, rotating, views
+from ostoja.hybrid import enrolment, keys, rotating, views
 from ostoja.hybrid.dialling import Caller, Line, Unreachable
-from ostoja.hybrid.models import Link, LinkUse, Progress, Site
+from ostoja.hybrid.models import EnrolmentCode, Link, LinkUse, Progress, Site
 from ostoja.hybrid.recognising import Claim
 from ostoja.journal.context import changing
+from ostoja.kernel.errors import Refused
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.clients import host_of
 
@@ -339,3 +340,10 @@ def test_what_is_wrong_with_one_lane_stays_told_while_the_other_works(pair):
     push(pair, "Works again")
     with tenant_context(pair.premises):
         assert LinkUse.objects.get().trouble == ""
+
+
+@pytest.mark.parametrize("kind", ["cloud", "moon", ""])
+def test_only_premises_and_desktops_are_invited(tenant, kind):
+    with pytest.raises(Refused, match="`premises` or `desktop`"):
+        enrolment.invite(SYSTEM, kind)
+    assert not EnrolmentCode.objects.exists()

@@ -31,10 +31,12 @@ FACTS = ("name", "slug", "language", "timezone", "currency", "blueprint")
 def invite(actor: Actor, kind: str = Site.Kind.PREMISES) -> str:
     """A one-time code for another site of the open tenant, valid for 15 minutes. The tenant becomes hybrid with it.
 
-    Raises NotAllowed unless the actor is an owner.
+    Raises NotAllowed unless the actor is an owner; Refused for any other kind of site.
     """
     if not actor.superuser:
         raise NotAllowed(_("Only an owner of the tenant links another site."))
+    if kind not in (Site.Kind.PREMISES, Site.Kind.DESKTOP):
+        raise Refused(_("The kind of a site that joins is `premises` or `desktop`."))
     _be_cloud()
     code = "-".join(secrets.token_hex(4) for _part in range(4))
     EnrolmentCode.objects.create(digest=_digest(code), kind=kind, expires_at=timezone.now() + VALID_FOR)

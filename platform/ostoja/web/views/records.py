@@ -543,6 +543,11 @@ def _edit(request: HttpRequest, entry: Entry, record) -> HttpResponse:
     post = request.POST if request.method == "POST" else None
     initial = _initial(request, entry, names) if record is None else {}
     form = forms.plain_form(actor, entry, names, record, data=post, initial=initial, choices=choices)
+    if record is not None:
+        for name in additions.kept_elsewhere(request, entry, [record]).get(record.pk, {}).keys() & form.fields.keys():
+            form.fields[name].help_text = _(
+                "It names what is kept elsewhere. Leave it empty to keep that; a choice replaces it."
+            )
     lines = [
         forms.Lines(actor, name, part, record, choices, post)
         for name, part in entry.lines.items()
