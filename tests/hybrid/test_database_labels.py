@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from django.db import connection
+from django.db import connection, connections, transaction
 from test_database import fill
 from two_sites import SYSTEM, Pair, do, value
 
-from ostoja.crm.sales.models import Deal
+from ostoja.crm.sales.models import Deal, DealLine
 from ostoja.hybrid import labels, verifying
+from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.models import Absent, Clock, PurgeCase
+from ostoja.journal.context import changing
 from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
 
@@ -93,8 +97,6 @@ def test_what_is_written_while_it_is_marked_leaves_only_as_it_is_in_the_end(pair
     pair.talk()
     assert value(pair.cloud, pair.party, "name") == "Acme again"
     assert "Canary" not in text_of_everything(pair.cloud)
-    from ostoja.hybrid.exchange import Message
-
     assert not any("Canary" in str(Message.unpack(packed).envelopes) for packed in pair.wire)
 
 
@@ -155,3 +157,49 @@ def test_what_may_not_be_in_the_cloud_leaves_it_once_the_premises_have_it(lender
     pair.talk()
     assert (value(premises, party, "city"), value(cloud, party, "name")) == ("Gdynia", "Acme Two")
     assert "canary" not in text_of_everything(cloud)
+
+
+def test_a_line_that_is_added_while_its_deal_is_being_marked_is_marked_as_well(pair):
+    deal = do(pair.premises, Deal, "add", {"title": "Quiet", "party": pair.party.pk, "amount": "1"})
+    pair.talk()
+    done = threading.Event()
+
+    def add():
+        try:
+            do(
+                pair.premises,
+                DealLine,
+                "add",
+                {"deal": deal.pk, "description": "canary", "quantity": "1", "price": "2"},
+            )
+        finally:
+            done.set()
+            connections.close_all()
+
+    with tenant_context(pair.premises), transaction.atomic():
+        labels.close(SYSTEM, Deal.objects.get(pk=deal.pk))
+        other = threading.Thread(target=add)
+        other.start()
+        assert not done.wait(0.5), "The line did not wait for the mark."
+    other.join()
+    pair.talk()
+    assert "canary" not in text_of_everything(pair.cloud)
+    assert not any(b"canary" in str(Message.unpack(packed).envelopes).encode() for packed in pair.wire)
+    label(pair, deal, labels.reopen)
+    pair.talk()
+    with tenant_context(pair.cloud):
+        assert DealLine.objects.get(deal=deal).description == "canary"
+
+
+def test_a_line_that_moves_to_a_marked_deal_is_marked_as_well(pair):
+    shown = do(pair.premises, Deal, "add", {"title": "Shown", "party": pair.party.pk, "amount": "1"})
+    quiet = do(pair.premises, Deal, "add", {"title": "Quiet", "party": pair.party.pk, "amount": "1"})
+    line = do(pair.premises, DealLine, "add", {"deal": shown.pk, "description": "Moves", "quantity": "1", "price": "2"})
+    pair.talk()
+    label(pair, quiet, labels.close)
+    with tenant_context(pair.premises), changing(SYSTEM, "change"):
+        DealLine.objects.filter(pk=line.pk).update(deal=quiet.pk)
+    pair.talk()
+    with tenant_context(pair.cloud):
+        assert not DealLine.objects.filter(pk=line.pk).exists()
+    assert differing(pair) == []

@@ -279,7 +279,10 @@ class Exchange:
                 incoming, outgoing = greeting.inbound, greeting.outbound
                 if greeting.resync:
                     outgoing = self._resync(outgoing)
-                    progress.peer_knew = greeting.knew
+                    whole = progress.own_epoch and progress.loaded
+                    progress.peer_knew = (
+                        greeting.knew if whole else min(progress.peer_knew or greeting.knew, greeting.knew)
+                    )
                 elif outgoing.acked > progress.acked:
                     settle(self.link, self.here, outgoing.acked)
                 out = applying.admit(
@@ -290,7 +293,7 @@ class Exchange:
                     resync = envelope.seq_from <= envelope.resync_to and envelope.lane == DATA
                     receiver = Receiver(
                         self.here, self.link, self.tables, acked=outgoing.acked, recovering=self.here.restored and resync,
-                        expired=resync and graves.expired(progress.peer_knew, self._collected_to()),
+                        expired=resync and graves.expired(progress.peer_knew, self._collected_to()), retold=resync,
                     )  # fmt: skip
                     counts = receiver.apply(envelope.ops, out.inbound)
                 self._keep(progress, out.inbound, epochs.settle(outgoing, out.inbound), envelope)

@@ -196,13 +196,21 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
         )
     inherit = ""
     if table.parent_column and owner:
+        parent = table.model._meta.get_field(table.inside).related_model._meta.db_table
         inherit = (
+            # Whoever marks the record above at this moment is waited for, or waits: he sees this row, or it sees his label.
+            f'    PERFORM FROM "{parent}" p WHERE p.id = NEW."{table.parent_column}" FOR KEY SHARE;\n'
             "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, inherited)\n"
             f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, true FROM hybrid_label l\n"
-            f'    WHERE l.id = NEW."{table.parent_column}" AND l.level > 0 ON CONFLICT (id) DO NOTHING;\n'
+            f'    WHERE l.id = NEW."{table.parent_column}" AND l.level > 0\n'
+            "    ON CONFLICT (id) DO UPDATE SET level = excluded.level, inherited = true, updated_at = now()\n"
+            "    WHERE hybrid_label.level < excluded.level;\n"
             "    IF FOUND THEN UPDATE hybrid_clock SET label_ver = greatest(label_ver,\n"
             "      (SELECT s.label_floor FROM hybrid_site s WHERE s.here)) + 1 WHERE id = NEW.id; END IF;\n"
         )
+    moved = ""
+    if inherit:
+        moved = f"    IF changed && ARRAY['{table.inside}']::text[] THEN\n{inherit}    END IF;\n"
     forgotten = ""
     if references := ", ".join(f"'{c.field}'" for c in table.columns.values() if c.refers):
         forgotten = (  # the reference says something else now
@@ -224,7 +232,7 @@ BEGIN
     PERFORM hybrid_death('{table.label}', OLD.id, {me}::smallint);
   ELSIF changed <> '{{}}' THEN
     PERFORM hybrid_stamp('{table.label}', NEW.id, changed, {me}::smallint);
-{forgotten}  END IF;
+{moved}{forgotten}  END IF;
   RETURN NULL;
 END $capture$""",
         f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT OR UPDATE OR DELETE ON "{table.name}" '

@@ -34,7 +34,7 @@ def preview(record: Record) -> list[tuple[str, uuid.UUID, dict[str, str | None]]
     """Exactly what would leave when this record is open: (model, key, {field: value}) of it and of its parts."""
     site = here()
     out = []
-    for table, keys in _family(site, record):
+    for table, keys in _family(site, record, hold=False):
         if not table.holdable(OPEN):
             continue
         names = table.open(OPEN)
@@ -56,12 +56,12 @@ def _label(actor: Actor, record: Record, level: int) -> int:
     require(actor, record, "change")
     if site.tables.get(record._meta.label_lower) is None:
         raise Refused(_("These records never leave the premises; they need no mark."))
-    marked = 0
+    marked: set[uuid.UUID] = set()
     with changing(actor, "label"), transaction.atomic():
         family = _family(site, record)
         for table, keys in family:
             present = {label.pk: label for label in Label.objects.select_for_update().filter(pk__in=keys)}
-            moved = []
+            moved: list[uuid.UUID] = []
             for key in keys:
                 label = present.get(key)
                 own = key == record.pk
@@ -74,11 +74,11 @@ def _label(actor: Actor, record: Record, level: int) -> int:
                     label.save(update_fields=["level", "inherited", "updated_at"])
                 else:
                     continue
-                moved.append(str(key))
-            _another_version(moved)
-            marked += len(moved)
-        _tell_references(site, family)
-    return marked
+                moved.append(key)
+            _another_version([str(key) for key in moved])
+            marked |= {*moved}
+        _tell_references(site, family, marked)
+    return len(marked)
 
 
 def _another_version(keys: list[str]) -> None:
@@ -91,12 +91,18 @@ def _another_version(keys: list[str]) -> None:
         )
 
 
-def _family(site: Here, record: Record) -> list[tuple[Table, list[uuid.UUID]]]:
-    """The record and its parts, table by table."""
+def _family(site: Here, record: Record, *, hold: bool = True) -> list[tuple[Table, list[uuid.UUID]]]:
+    """The record and its parts, table by table. ``hold``: nobody adds a part meanwhile that is not seen here."""
     out: list[tuple[Table, list[uuid.UUID]]] = []
 
     def visit(table: Table, keys: list[uuid.UUID]) -> None:
         out.append((table, keys))
+        if hold:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f'SELECT FROM "{table.name}" WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE',
+                    [[str(k) for k in keys]],
+                )
         for part in site.tables.parts_of(table.label):
             with connection.cursor() as cursor:
                 cursor.execute(
@@ -113,9 +119,8 @@ def _family(site: Here, record: Record) -> list[tuple[Table, list[uuid.UUID]]]:
     return out
 
 
-def _tell_references(site: Here, family: list[tuple[Table, list[uuid.UUID]]]) -> None:
-    """What refers to these records says so by an alias from now on, or by the key again."""
-    inside = {key for _table, keys in family for key in keys}
+def _tell_references(site: Here, family: list[tuple[Table, list[uuid.UUID]]], told: set[uuid.UUID]) -> None:
+    """What refers to these records says so by an alias from now on, or by the key again; ``told`` is told anyway."""
     for table, keys in family:
         for referring, column in site.tables.referring(table.label):
             with connection.cursor() as cursor:
@@ -124,6 +129,6 @@ def _tell_references(site: Here, family: list[tuple[Table, list[uuid.UUID]]]) ->
                     [[str(k) for k in keys]],
                 )
                 others = [uuid.UUID(str(row[0])) for row in cursor.fetchall()]
-            others = [o for o in others if o not in inside]
+            others = [o for o in others if o not in told]
             if others:
                 send_again(referring.label, others)

@@ -24,7 +24,7 @@ from .core.link import LinkTerms
 from .core.link import Site as CoreSite
 from .core.sequence import Inbound, Verdict
 from .core.terms import Authority, Manifest, Mode
-from .core.wire import Cell, Delete, Entry, Fields, Key, Marker, Op, Purge, Receipt, Row, Snap, op_data
+from .core.wire import Cell, Delete, Entry, Fields, Key, Marker, Op, Purge, Receipt, Row, Snap, Withheld, op_data
 from .holding import Holding, Reader
 from .models import Label, Link, Parked, PurgeCase, Reply
 from .sending import enter
@@ -65,13 +65,15 @@ class Counts:
 class Receiver:
     """Applies operations of one link, inside of the caller's transaction and under the link's actor."""
 
-    def __init__(self, here: Here, link: Link, tables: Tables, *, acked: int, recovering=False, expired=False):
+    def __init__(
+        self, here: Here, link: Link, tables: Tables, *, acked: int, recovering=False, expired=False, retold=False
+    ):
         self.here, self.link, self.tables = here, link, tables
         self.peer = link.site.number
         manifest = tables.manifest if here.founded else _founding(tables)
         self.terms = LinkTerms(self.peer, min(here.ceiling, link.site.ceiling), manifest, here.leads_to(link), acked)
         self.site = CoreSite(here.number, here.epoch, here.is_owner)
-        self.acked, self.recovering, self.expired = acked, recovering, expired
+        self.acked, self.recovering, self.expired, self.retold = acked, recovering, expired, retold
         self.began_ms = int(time.time() * 1000)
         self.now_ms = self.began_ms
         self.ghosts: set[str] = set()
@@ -190,11 +192,13 @@ class Attempt:
             return
         on = self.on
         reader = Reader(self.tables, self.link, on.peer, on.here.number, on.acked)
-        keys = {op.key for op in ops} | self._parents(ops)
+        parts = self._parts(ops)
+        keys = {op.key for op in ops} | self._parents(ops) | {part for some in parts.values() for part in some}
         state = reader.read(keys, _named(ops, only_fields_of) if only_fields_of else None)
         self._derived(ops, state)
         held = state.held
-        held.refused, held.recovering, held.expired = self.refused, on.recovering, on.expired
+        held.parts = parts
+        held.refused, held.recovering, held.expired, held.retold = self.refused, on.recovering, on.expired, on.retold
         before = Held(dict(held.things))
         out = applying.run(ops, held, Outcome(Verdict.APPLY, self.inbound), on.site, on.terms, on.now_ms)
         self._write(ops, out, state, before)
@@ -209,6 +213,18 @@ class Attempt:
                 parent = op.cells[terms.inherits].value
                 if parent and not parent.startswith(holding.ALIAS):
                     found.add(Key(terms.fields[terms.inherits].refers, parent))
+        return found
+
+    def _parts(self, ops: list[Op]) -> dict[Key, list[Key]]:
+        """The parts of records that may have to be closed, because restored premises forgot that they were."""
+        found: dict[Key, list[Key]] = {}
+        if not self.on.site.owner or not (self.on.recovering or any(isinstance(op, Withheld) for op in ops)):
+            return found
+        for op in ops:
+            for part in self.tables.parts_of(op.key.model):
+                with connection.cursor() as cursor:
+                    cursor.execute(f'SELECT id::text FROM "{part.name}" WHERE "{part.parent_column}" = %s', [op.key.id])
+                    found.setdefault(op.key, []).extend(Key(part.label, row[0]) for row in cursor.fetchall())
         return found
 
     def _derived(self, ops: list[Op], state: Holding) -> None:

@@ -20,11 +20,14 @@ ORDER = ("test_two_installations", "test_line", "test_kills", "test_clocks", "te
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the order in which the pair is in one state after the other; the last one stops it."""
+    """In the order in which the pair is in one state after the other; the last one stops it.
+
+    They come before all others: where the suite runs in several processes, the first one takes them, and one pair is enough.
+    """
     places = [n for n, item in enumerate(items) if item.path.parent == FOLDER and item.path.stem in ORDER]
     mine = sorted((items[n] for n in places), key=lambda item: ORDER.index(item.path.stem))
-    for place, item in zip(places, mine, strict=True):
-        items[place] = item
+    taken = set(places)
+    items[:] = [*mine, *(item for n, item in enumerate(items) if n not in taken)]
 
 
 @pytest.fixture(scope="session")
