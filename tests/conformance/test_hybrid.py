@@ -400,7 +400,8 @@ STEPS = ["founded", "made", "changed", "marked", "opened", "deleted", "restored"
 
 
 def test_no_more_objects_have_to_stay_at_home_than_before():
-    assert {t.label for t in TABLES if not t.holdable(OPEN)} == STAYS_AT_HOME
+    ours = [t for t in TABLES if t.model.__module__.startswith("ostoja.")]  # an extension's are its own affair
+    assert {t.label for t in ours if not t.holdable(OPEN)} == STAYS_AT_HOME
 
 
 @each(TRAVELLING)

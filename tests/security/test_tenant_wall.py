@@ -101,7 +101,7 @@ def test_the_application_owns_nothing_and_inherits_nothing(tenant):
         "SELECT roleid::regrole FROM pg_auth_members WHERE member = %s::regrole AND inherit_option", [APP]
     )
     assert not catalogue(
-        "SELECT roleid::regrole FROM pg_auth_members WHERE member = %s::regrole AND roleid::regrole::text !~ '^r_t_'",
+        "SELECT roleid::regrole FROM pg_auth_members WHERE member = %s::regrole AND roleid::regrole::text !~ '^[res]_t_'",
         [APP],
     )
 

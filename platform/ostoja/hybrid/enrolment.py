@@ -119,7 +119,7 @@ def note(tenant: Tenant, answer: Mapping, private_key: str, public_key: str, epo
                 fingerprint=keys.fingerprint(public_key, we["key"]),
             )  # fmt: skip
             if you["kind"] == Site.Kind.DESKTOP:
-                Site.objects.filter(here=True).update(adopted=answer["manifest"].encode())
+                Site.objects.filter(here=True).update(adopted=answer["manifest"])
         install(
             tenant, tables_of(manifest_in_force().canonical), you["number"], in_cloud=False,
             owner=you["kind"] == Site.Kind.PREMISES,

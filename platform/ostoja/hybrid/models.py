@@ -52,7 +52,7 @@ class Site(Record):
     collected_to = models.BigIntegerField(default=0)
     founded = models.BooleanField(_("has what the cloud had before"), default=True)
     withdrawn = models.BooleanField(_("gave up what it may not hold"), default=False)
-    adopted = models.BinaryField(default=b"", editable=False)
+    adopted = models.TextField(_("manifest taken over"), blank=True, default="", editable=False)
 
     data = Data(
         internal=[

@@ -69,7 +69,7 @@ def policy_in_force() -> Policy:
 def manifest_in_force() -> Manifest:
     """The manifest of the open tenant under its policy. What the premises decided counts elsewhere, once it was taken over."""
     adopted = Site.objects.filter(here=True).values_list("adopted", flat=True).first()
-    return Manifest.from_canonical(bytes(adopted)) if adopted else compile_manifest(policy_in_force())
+    return Manifest.from_canonical(adopted.encode()) if adopted else compile_manifest(policy_in_force())
 
 
 def here() -> Here:
@@ -77,7 +77,7 @@ def here() -> Here:
     site = Site.objects.filter(here=True).first()
     if site is None:
         raise NotFound("This tenant lives on one site only: link another with `ostoja site enrol`.")
-    adopted = bytes(site.adopted)
+    adopted = site.adopted.encode()
     manifest = Manifest.from_canonical(adopted) if adopted else compile_manifest(policy_in_force())
     return Here(
         site.number, site.kind, site.epoch, manifest, tables_of(manifest.canonical), site.ceiling, site.name, site.founded, site.withdrawn,

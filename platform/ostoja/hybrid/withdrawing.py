@@ -38,8 +38,8 @@ def begin(exchange) -> None:
     theirs = bytes(progress.peer_manifest)
     if Authority.PREMISES not in exchange.here.leads_to(exchange.link) or not progress.told or not theirs:
         return
-    adopted = bytes(Site.objects.values_list("adopted", flat=True).get(here=True))
-    if adopted == wanted(theirs):
+    adopted = Site.objects.values_list("adopted", flat=True).get(here=True)
+    if adopted.encode() == wanted(theirs):
         return
     busy = Job.objects.filter(kind=KIND, state__in=(Job.State.QUEUED, Job.State.RUNNING))
     if not busy.exists():
@@ -65,7 +65,7 @@ def withdraw() -> int:
     tenant = current_tenant()
     with changing(Actor.system("Hybrid"), "withdraw"):
         files.withdraw(tables)
-        Site.objects.filter(here=True).update(adopted=canonical, withdrawn=True)
+        Site.objects.filter(here=True).update(adopted=canonical.decode(), withdrawn=True)
     install(tenant, tables, site.number, in_cloud=site.in_cloud, owner=False, closed=True)
     cleared = ["journal_change"]
     with schema_context(tenant.schema_name), transaction.atomic(using="owner"), connections["owner"].cursor() as cursor:

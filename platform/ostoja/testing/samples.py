@@ -131,7 +131,8 @@ class Samples:
             setattr(trial, trial._meta.get_field(name).attname, self.other(trial, name))
         getattr(trial, spec.name)()
         after = {f.name: getattr(trial, f.attname) for f in trial._meta.concrete_fields}
-        return {name: value for name, value in after.items() if value != before[name] and name != field}
+        along = {name: value for name, value in after.items() if value != before[name] and name != field}
+        return along | ALONG.get((record._meta.label_lower, str(state)), lambda _samples: {})(self)
 
     def other(self, record, name: str):
         """Another value for a field of a record, of the field's type."""
@@ -150,7 +151,7 @@ class Samples:
         if isinstance(field, models.DateField):
             return (now or date(2026, 3, 31)) + timedelta(days=1)
         if isinstance(field, (models.DecimalField, models.IntegerField)):
-            return (now or 0) + 10 + next(self.numbers) if field.unique or self._alone(field) else (now or 0) + 1
+            return (now or 0) + 1000 + next(self.numbers) if field.unique or self._alone(field) else (now or 0) + 1
         if isinstance(field, models.UUIDField):
             return uuid7()
         if isinstance(field, models.BinaryField):
@@ -291,6 +292,11 @@ def decided(samples: Samples, entry: Entry):
     data = {"about": "field", "name": declared[number % len(declared)], "level": 0}
     return gate.perform(samples.actor, entry.model, "add", data)
 
+
+# What is set with a state by more than its verb: a second owner agrees to what is opened.
+ALONG: dict[tuple[str, str], Callable[[Samples], dict[str, object]]] = {
+    ("hybrid.policyrule", "force"): lambda samples: {"approved_by": samples.of(registry.get("access.user")).pk},
+}
 
 SPECIAL: dict[str, Callable[[Samples, Entry], models.Model]] = {
     "access.apitoken": issued,

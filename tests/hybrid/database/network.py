@@ -205,7 +205,7 @@ class Network:
         line = next(ln for ln in self.world.lines if "premises" in self.sides(ln) and name in self.sides(ln))
         progress = Progress.objects.get(link=line.key)
         theirs = bytes(progress.peer_manifest)
-        adopted = bytes(Site.objects.values_list("adopted", flat=True).get(here=True))
+        adopted = Site.objects.values_list("adopted", flat=True).get(here=True).encode()
         if name == "cloud" and progress.told and theirs and adopted != withdrawing.wanted(theirs):
             withdrawing.withdraw()
 

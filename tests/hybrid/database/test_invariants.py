@@ -453,7 +453,7 @@ def test_I10_a_site_whose_manifest_is_not_known_is_told_nothing(scene):
     packet = scene.net.send(scene.line, "premises")
     assert not any(e.ops for e in packet.message.envelopes)
     with scene.open("premises"):
-        Progress.objects.update(peer_manifest=bytes(Site.objects.get(here=True).adopted))
+        Progress.objects.update(peer_manifest=Site.objects.get(here=True).adopted.encode())
 
 
 def test_I10_a_sender_that_does_not_get_its_role_sends_nothing(scene, monkeypatch):

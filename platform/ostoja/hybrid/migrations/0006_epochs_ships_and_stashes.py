@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='site',
             name='adopted',
-            field=models.BinaryField(default=b''),
+            field=models.TextField(blank=True, default='', editable=False, verbose_name='manifest taken over'),
         ),
         migrations.AddField(
             model_name='site',
