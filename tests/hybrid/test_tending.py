@@ -6,9 +6,7 @@ import pytest
 from test_database import fill
 from two_sites import Pair
 
-from ostoja.hybrid import joining, tending
-from ostoja.jobs.models import Job
-from ostoja.tenancy.context import tenant_context
+from ostoja.hybrid import tending
 
 
 @pytest.fixture
@@ -18,14 +16,6 @@ def pair(lender):
     made = Pair(cloud, premises)
     made.load()
     return made
-
-
-def test_both_sites_are_compared_by_the_one_that_dials(pair, monkeypatch):
-    monkeypatch.setattr("ostoja.jobs.queue.send", lambda schema, job: None)
-    tending.compare_links()
-    for tenant, jobs in ((pair.premises, 1), (pair.cloud, 0)):
-        with tenant_context(tenant):
-            assert Job.objects.filter(kind=joining.COMPARE).count() == jobs
 
 
 def test_only_hybrid_tenants_are_tended(pair, lender):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from ostoja.tenancy.context import current_tenant
 
@@ -29,8 +29,6 @@ def adopt() -> None:
 
 
 def _shipped_but_gone(exchange) -> set[str]:
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT model FROM hybrid_clock WHERE (ships -> %s ->> 0)::int = 1",

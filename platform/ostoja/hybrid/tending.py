@@ -1,26 +1,23 @@
-"""What is done for every hybrid tenant from time to time: parked changes are tried again, old graves forgotten, keys looked at."""
+"""What is done for every hybrid tenant from time to time: parked changes are tried again, old graves are forgotten."""
 
 from __future__ import annotations
 
 import logging
 
 from django.db import connections
-from django.utils.translation import gettext_noop
 
-from ostoja.jobs.queue import queue
 from ostoja.jobs.schedule import every
 from ostoja.journal.context import changing
-from ostoja.kernel.actors import Actor
 from ostoja.tenancy.context import platform_context, tenant_context
 from ostoja.tenancy.fleet import over_tenants
 from ostoja.tenancy.models import Tenant
 
-from . import burying, joining, receiving
+from . import burying, receiving
 from .exchange import Exchange, open_links
 from .sites import actor_of
 
 log = logging.getLogger(__name__)
-PARKED_EVERY, COMPARED_EVERY, GRAVES_EVERY = 30.0, 6 * 3600.0, 24 * 3600.0
+PARKED_EVERY, GRAVES_EVERY = 30.0, 24 * 3600.0
 
 
 def hybrid_tenants(condition: str = "TRUE") -> list[Tenant]:
@@ -50,17 +47,6 @@ def retry_parked() -> int:
         with changing(actor_of(link), "sync"):
             left += receiving.retry(exchange.here, link, exchange.tables, exchange.progress.acked)
     return left
-
-
-@every(COMPARED_EVERY)
-def compare_links() -> None:
-    """Whether both sides are equal is found out four times a day: "connected" is no sign of health, this is."""
-    for tenant in hybrid_tenants("EXISTS (SELECT FROM {schema}.hybrid_link l WHERE l.dials AND l.state = 'open')"):
-        with tenant_context(tenant):
-            for link in open_links():
-                if link.dials and link.progress.loaded:
-                    title = gettext_noop("Comparing both sites")
-                    queue(Actor.system("Sites"), joining.COMPARE, title, link=str(link.pk))
 
 
 @every(GRAVES_EVERY)
