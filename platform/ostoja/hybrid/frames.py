@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import wraps
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -66,7 +67,9 @@ def framed(view: View) -> View:
         request.parent = parent
         actor = entering.who(request)
         if actor is None:
-            return sealed(_state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", ""))), parent)
+            with translation.override(_language(request) or translation.get_language()):
+                made = _state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", "")))
+            return sealed(made, parent)
         request.actor, request.user = actor, actor.user
         with ExitStack() as stack:
             stack.enter_context(translation.override(actor.language))
@@ -97,6 +100,17 @@ def _zone(name: str):
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return timezone.get_default_timezone()
+
+
+def _language(request: HttpRequest) -> str:
+    """The language of the page around, for who is not known here yet; empty when it is none of ours."""
+    asked = request.GET.get("lang", "")
+    return asked if asked in dict(settings.LANGUAGES) else ""
+
+
+def _look(request: HttpRequest) -> dict[str, str]:
+    """What the page around said of its looks, for the addresses of the frame's own pages."""
+    return {"theme": request.GET.get("theme", ""), "lang": _language(request)}
 
 
 def sealed(made: HttpResponse, parent: str) -> HttpResponse:
@@ -183,7 +197,7 @@ def _drawn(one, found) -> str:
 
 
 def _inside(request: HttpRequest, entry: Entry, pk, part: str, names: list[str]) -> str:
-    query = {"fields": ",".join(names), "theme": request.GET.get("theme", "")}
+    query = {"fields": ",".join(names)} | _look(request)
     return places.with_query(f"/frame/{entry.slug}/{pk}" + (f"/{part}" if part else ""), query)
 
 
@@ -204,7 +218,7 @@ def _part(request: HttpRequest, site: Here, panel: Panel, found) -> dict:
             "url": places.with_query(f"/frame/{part.slug}/{row.pk}/edit", {"next": back}) if changes else "",
         })  # fmt: skip
     adds = may(actor, part, "add") and part.surface.form and not is_files(part)
-    query = {panel.link: found.pk, "next": back, "theme": request.GET.get("theme", "")}
+    query = {panel.link: found.pk, "next": back} | _look(request)
     return {
         "label": panel.label, "icon": part.surface.icon, "items": items,
         "add_url": places.with_query(f"/frame/{part.slug}/new", query) if adds else "",
@@ -335,7 +349,7 @@ def _back(request: HttpRequest, entry: Entry, found, names: list[str]) -> str:
     if wanted.startswith("/frame/"):
         return wanted
     if found is None:
-        return places.with_query(f"/frame/{entry.slug}", {"theme": request.GET.get("theme", "")})
+        return places.with_query(f"/frame/{entry.slug}", _look(request))
     return _inside(request, entry, found.pk, "", names)
 
 
@@ -345,7 +359,6 @@ def _back(request: HttpRequest, entry: Entry, found, names: list[str]) -> str:
 def _files(request: HttpRequest, entry: Entry, wanted: Panel, found) -> dict:
     """The files of a record with the way to each, and to bring another."""
     rows = wanted.rows(request.actor, found).select_related("uploaded_by").order_by("-pk")[:PARTS]
-    theme = {"theme": request.GET.get("theme", "")}
     return {
         "files": [
             {
@@ -354,7 +367,7 @@ def _files(request: HttpRequest, entry: Entry, wanted: Panel, found) -> dict:
             }
             for r in rows
         ],
-        "upload_url": places.with_query(f"/frame/{entry.slug}/{found.pk}/files", theme)
+        "upload_url": places.with_query(f"/frame/{entry.slug}/{found.pk}/files", _look(request))
         if explain(request.actor, found, "change")
         else "",
     }  # fmt: skip
@@ -379,8 +392,7 @@ def upload(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     except Refused as error:
         words = error.message
     if not words:
-        theme = {"theme": request.GET.get("theme", "")}
-        return HttpResponseRedirect(places.with_query(f"/frame/{entry.slug}/{pk}/part/{wanted.name}", theme))
+        return HttpResponseRedirect(places.with_query(f"/frame/{entry.slug}/{pk}/part/{wanted.name}", _look(request)))
     return _render(request, "files", _files(request, entry, wanted, found) | {"refused": words}, 422)
 
 
