@@ -6,13 +6,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
-from ostoja.kernel.errors import Refused
 from ostoja.kernel.ids import UUID7_SQL
 from ostoja.kernel.record import Record, Thing, verb
 from ostoja.party.numbers import SITE
@@ -404,10 +402,6 @@ class PolicyRule(Record):
         from .policing import settled
 
         settled(self, actor)
-
-    def leaving(self, actor):
-        """Decisions are kept: they say who opened what, and when."""
-        raise Refused(_now("Decisions are kept. Withdraw it instead."))
 
     @verb(
         to=State.FORCE,

@@ -82,6 +82,7 @@ class LabelSurface(Kept):
 class PolicySurface(Surface):
     """Its page in the settings shows what each decision does; here is the list of them."""
 
+    lasting = True
     slug = "policy-rules"
     icon = "shield"
     order = 86

@@ -1,4 +1,4 @@
-"""What hybrid adds to the API of every object: whether a record is shared, marking and opening it; previews of the policy."""
+"""What hybrid adds to the API of objects that travel: whether a record is shared, marking and opening it; previews of the policy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from django.utils.translation import gettext_lazy
 
 from ostoja.api.additions import Word, add
 from ostoja.kernel.actors import Actor
+from ostoja.kernel.data import Sync
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
+from ostoja.kernel.registry import Entry
 
 from . import disputes, marking, policing, previewing
 from .core.terms import LOCAL
 from .models import Conflict, PolicyRule, Site
 from .standing import is_hybrid, kind_here
+
+
+def travels(entry: Entry) -> bool:
+    """Whether records of this object can be on another site at all."""
+    return entry.model.sync != Sync.LOCAL
 
 
 def sharing(actor: Actor, record: Record, query: Mapping) -> dict:
@@ -84,14 +91,19 @@ def _previewed(found: previewing.Preview) -> dict:
 
 
 LEVEL = gettext_lazy("0 open, 1 stays here, 2 sealed")
-add(Word("sharing", gettext_lazy("Whether one is shared with the cloud"), read=sharing, here=is_hybrid))
+add(Word("sharing", gettext_lazy("Whether one is shared with the cloud"), read=sharing, here=is_hybrid, fits=travels))
 add(
     Word(
         "mark-sensitive", gettext_lazy("Mark one as sensitive: it leaves the cloud"), do=mark_sensitive, here=is_hybrid,
+        fits=travels,
         body={"level": gettext_lazy("1 stays here (usual), 2 sealed")},
     )
 )  # fmt: skip
-add(Word("open-again", gettext_lazy("Open one again: it goes to the cloud"), do=open_again, here=is_hybrid))
+add(
+    Word(
+        "open-again", gettext_lazy("Open one again: it goes to the cloud"), do=open_again, here=is_hybrid, fits=travels
+    )
+)
 add(
     Word(
         "preview", gettext_lazy("What a decision would change"), of="hybrid.policyrule", record=False,
