@@ -36,9 +36,14 @@ def objects_sql() -> str:
     return " || ".join(f"coalesce(({one.objects})::text[], {NONE})" for one in _declared) or NONE
 
 
+def concerns(actor: Actor) -> bool:
+    """Whether anything may be out of this actor's sight. Owners and the installation itself see everything."""
+    return not actor.superuser and (actor.narrowed is None or bool(actor.narrowed))
+
+
 def in_sight(actor: Actor, entry: Entry) -> Q | None:
-    """The condition on records of an object that are in this actor's sight; None when all are. Owners see everything."""
-    if actor.superuser or (actor.narrowed is not None and not actor.narrowed):
+    """The condition on records of an object that are in this actor's sight; None when all are."""
+    if not concerns(actor):
         return None
     found = [q for one in _declared if (q := one.condition(actor, entry)) is not None]
     return Q(*found) if found else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, When
 from django.utils.translation import gettext as _
 
 from ostoja.kernel.actors import Actor
@@ -206,6 +206,12 @@ def out_of_sight(actor: Actor, model: type, keys: Iterable) -> frozenset:
     if not keys:
         return keys
     return keys - set(model._default_manager.filter(condition, pk__in=keys).values_list("pk", flat=True))
+
+
+def value_in_sight(actor: Actor, related: Entry, path: str, name: str) -> Case | None:
+    """A field of the record to which ``path`` leads, empty where that is out of the actor's sight; None when none is."""
+    condition = in_sight(actor, related)
+    return None if condition is None else Case(When(prefixed(condition, f"{path}__"), then=F(f"{path}__{name}")))
 
 
 def require(actor: Actor, record, verb: str) -> None:
