@@ -8,8 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from ostoja.cli.opening import Json, answer, console, opened, table
+from ostoja.kernel import outbound
 
-site = typer.Typer(no_args_is_help=True, help="The sites on which a hybrid tenant lives.")
+site = typer.Typer(
+    no_args_is_help=True,
+    help="The sites on which a hybrid tenant lives. Of all programs of an installation only the agent, `enrol` and `verify` "
+    "connect to other sites, and they to nothing else.",
+)
 TenantOption = Annotated[
     str,
     typer.Option(
@@ -54,12 +59,15 @@ def enrol(
     as_json: Json = False,
 ) -> None:
     """On the premises: join a tenant of the cloud. Everything it has comes here; only HTTPS from here to there is needed."""
+    outbound.begin(outbound.GIVEN)
     with opened():
         from ostoja.hybrid import reaching
+        from ostoja.hybrid.dialling import place_of
         from ostoja.hybrid.joining import join
         from ostoja.kernel.actors import Actor
         from ostoja.tenancy.context import tenant_context
 
+        outbound.reach([place_of(url)])
         address = address and reaching.origin(address)
         link, tenant = join(url, code, name or socket.gethostname(), console().print)
         if address:
@@ -123,12 +131,17 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """On the premises: compare both sides; says `equal`, or lists what differs and why."""
+    outbound.begin(outbound.GIVEN)
     with opened():
+        from ostoja.hybrid.agent import links_to_dial
+        from ostoja.hybrid.dialling import places_of
         from ostoja.hybrid.joining import compare_sites
         from ostoja.kernel.errors import Refused
 
+        tenants = _tenants(tenant)
+        outbound.reach(places_of(url for dials, _link, url in links_to_dial() if dials in tenants))
         found: list[dict[str, Any]] = []
-        for one in _tenants(tenant):
+        for one in tenants:
             found += compare_sites(one, repair=repair)
     columns = ["tenant", "model", "record", "why"]
     answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 import orjson
@@ -11,6 +11,7 @@ import urllib3
 from django.db.models import F
 
 from ostoja.kernel.errors import OstojaError
+from ostoja.kernel.outbound import Place, WayClosed
 
 from . import keys, restamping, rotating, using
 from .carrying import packed, unpacked
@@ -30,24 +31,40 @@ class Unreachable(OstojaError):
     status = 502
 
 
+def place_of(url: str) -> Place:
+    """The host and port to which a line to this address connects. Raises Unreachable for what is no address, or not encrypted."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreachable(f"“{url}” is no address: write it like https://company.example.com.")
+    local = parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
+    if parts.scheme == "http" and not local:
+        raise Unreachable(f"“{url}” is not encrypted: use https.")
+    if parts.scheme == "http":
+        return "127.0.0.1", parts.port or 80
+    return parts.hostname, parts.port or 443
+
+
+def places_of(urls: Iterable[str]) -> frozenset[Place]:
+    """The places of those of the addresses that can be dialled."""
+    found = set()
+    for url in urls:
+        try:
+            found.add(place_of(url))
+        except Unreachable:
+            continue
+    return frozenset(found)
+
+
 class Line:
     """HTTP to one upper site. Names below ``localhost`` are this machine, whatever its resolver says."""
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unreachable(f"“{url}” is no address: write it like https://company.example.com.")
-        self.host = parts.netloc
-        local = parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
-        if parts.scheme == "http" and not local:
-            raise Unreachable(f"“{url}” is not encrypted: use https.")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = place_of(self.url)
+        self.host = urlsplit(self.url).netloc
         options = {"timeout": urllib3.Timeout(connect=CONNECT, read=READ), "retries": False, "maxsize": 2}
-        if parts.scheme == "https":
-            self.pool = urllib3.HTTPSConnectionPool(parts.hostname, port, **options)
-        else:
-            self.pool = urllib3.HTTPConnectionPool("127.0.0.1", port, **options)
+        encrypted = urlsplit(self.url).scheme == "https"
+        self.pool = (urllib3.HTTPSConnectionPool if encrypted else urllib3.HTTPConnectionPool)(host, port, **options)
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """POST and answer. Raises Unreachable."""
@@ -59,6 +76,8 @@ class Line:
                 code="certificate",
             ) from error
         except urllib3.exceptions.HTTPError as error:
+            if isinstance(error.__cause__, WayClosed):
+                raise error.__cause__ from error
             raise Unreachable(
                 f"{self.url} does not answer ({type(error).__name__}): see that the other site runs."
             ) from error
