@@ -264,7 +264,7 @@ def test_the_preview_is_what_really_leaves(pair):
     with tenant_context(pair.premises):
         deal = Deal.objects.get(title="Hundred chairs")
         labels.close(pair.olga, deal)
-        counted = {p.label: {f["name"] for f in p.fields} for p in previewing.of_record(deal)}
+        counted = {p.label: {f["name"] for f in p.fields} for p in previewing.of_record(deal, pair.olga)}
     pair.talk()
     with tenant_context(pair.premises):
         labels.reopen(pair.olga, deal)

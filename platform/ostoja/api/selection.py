@@ -188,9 +188,7 @@ def _matches(actor: Actor, model: type[models.Model], path: str, word: str) -> Q
     inner = _matches(actor, other.model, rest, word)
     if inner is None or (scope_of(actor, other, "view") is None):
         return None
-    part = (
-        other.parent is not None and other.parent.model is model
-    )  # it is in the scope of the record that is looked for
+    part = other.parent is not None and other.parent.model is model  # it has the scope of what is looked for
     limit = in_sight(actor, other) if part else allowed(actor, other, "view")
     rows = other.model._default_manager.order_by().filter(inner)
     if limit is not None:

@@ -34,6 +34,7 @@ from ostoja.kernel.record import SYSTEM_FIELDS
 from ostoja.kernel.registry import Entry
 from ostoja.web import display, forms, places
 from ostoja.web.columns import columns, joined, label_of, title_field, title_of
+from ostoja.web.concealing import concealed
 from ostoja.web.inside import inside
 from ostoja.web.reading import search as found_by
 from ostoja.web.views.files import is_files
@@ -171,7 +172,7 @@ def record(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     entry = _entry(request, slug)
     names = _asked(request, site, entry)
     shown = columns(request.actor, entry, names)
-    found = find(request.actor, entry.model, pk, related=joined(shown))
+    (found,) = concealed(request.actor, [find(request.actor, entry.model, pk, related=joined(shown))])
     sides = [
         _part(request, site, panel, found) for panel in panels(request.actor, entry)
         if panel.part and held_wholly(site.tables, panel.entry)
@@ -205,7 +206,7 @@ def _part(request: HttpRequest, site: Here, panel: Panel, found) -> dict:
     """The rows of a panel in a few words each."""
     actor, part = request.actor, panel.entry
     shown = columns(actor, part, panel.names)
-    rows = panel.rows(actor, found).select_related(*joined(shown)).order_by("-pk")[:PARTS]
+    rows = concealed(actor, panel.rows(actor, found).select_related(*joined(shown)).order_by("-pk")[:PARTS])
     lead = next((c for c in shown if c.lead), None)
     changes = may(actor, part, "change") and bool(writable_fields(actor, part))
     back = request.get_full_path()
@@ -254,10 +255,11 @@ def rows(request: HttpRequest, site: Here, slug: str) -> HttpResponse:
     relations = joined(shown)
     visible_rows = visible(request.actor, entry.model).select_related(*relations)
     if asked:
-        by_key = {r.pk: r for r in visible_rows.filter(pk__in=asked)}
+        by_key = {r.pk: r for r in concealed(request.actor, visible_rows.filter(pk__in=asked))}
         lines = [(key, by_key.get(key)) for key in asked]
     else:
-        lines = [(r.pk, r) for r in visible_rows.order_by(*(entry.surface.sort or ("-pk",)))[:ROWS]]
+        first = visible_rows.order_by(*(entry.surface.sort or ("-pk",)))[:ROWS]
+        lines = [(r.pk, r) for r in concealed(request.actor, first)]
     context = {
         "columns": shown,
         "aligned": bool(asked),
@@ -291,7 +293,7 @@ def new(request: HttpRequest, site: Here, slug: str) -> HttpResponse:
 def edit(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpResponse:
     """Change the values of a record that the cloud may not hold."""
     entry = _entry(request, slug)
-    found = find(request.actor, entry.model, pk)
+    (found,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     decision = explain(request.actor, found, "change")
     if not decision:
         raise NotAllowed(decision.reason)
@@ -443,7 +445,8 @@ def _hits(request: HttpRequest, site: Here, entry: Entry, words: str) -> list[di
     top = entry.surface.inside
     shown = columns(actor, entry, entry.surface.subtitle)
     related = joined(shown) + ((top,) if top else ())
-    found = list(found_by(actor, entry, rows.select_related(*related), words).order_by(title_field(entry), "pk")[:HITS])
+    rows = found_by(actor, entry, rows.select_related(*related), words).order_by(title_field(entry), "pk")[:HITS]
+    found = concealed(actor, rows)
     withheld = set(marked.filter(pk__in=[r.pk for r in found]).values_list("pk", flat=True))
     hits = []
     for one in found:
