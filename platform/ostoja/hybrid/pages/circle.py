@@ -71,7 +71,7 @@ def let_in(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
             return says.say(HttpResponseRedirect(url), text)
     context = {
         "form": form, "title": _("Let somebody see “{thing}”").format(thing=title_of(record)),
-        "words": _("They see and change it as far as their role says, until somebody of this list takes them off it."),
+        "words": _("They see and change it as far as their role says, until somebody takes their name off the list."),
         "submit": _("Let in"), "icon_name": "user-plus", "action": _url(entry, pk, "let-in"),
     }  # fmt: skip
     return render(request, "ostoja/records/verb_dialog.html", context, status=status)
