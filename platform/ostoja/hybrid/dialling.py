@@ -15,10 +15,11 @@ from ostoja.kernel.outbound import Place, WayClosed
 
 from . import keys, restamping, rotating, using
 from .carrying import packed, unpacked
-from .exchange import Exchange, Message
+from .exchange import UNKNOWN_MANIFEST, Exchange, Message
 from .models import Link, LinkUse, Progress
 from .receiving import LinkSuspect
 from .recognising import LANES, Claim
+from .sites import decided, here
 
 CONNECT, READ = 10, 40  # seconds
 KEYS = 2.0  # seconds between two looks whether new keys are due
@@ -114,6 +115,7 @@ class Caller:
         self.link = link
         self.lane = lane
         self.line = Line(link.url)
+        self.decided = decided()
         self.exchange = Exchange(link)
         self.size = 0
         self.looked = -KEYS
@@ -184,6 +186,11 @@ class Caller:
         elif wish == rotating.WISH and not use.wanted:
             LinkUse.objects.filter(pk=use.pk, generation=use.generation).update(wanted=True)
 
+    def _as_decided(self) -> None:
+        """Speak by what may travel now: it may have been decided anew since the last exchange."""
+        if (mark := decided()) != self.decided:
+            self.exchange.here, self.decided = here(), mark
+
     def push(self) -> bool:
         """Say what is new here, if anything is, and take new keys when they are due; answers whether there was anything."""
         if time.monotonic() - self.looked > KEYS:
@@ -194,8 +201,9 @@ class Caller:
                 self.exchange.progress.refresh_from_db()
                 self.call(self.exchange.outgoing(silent=True))
         self.exchange.progress.refresh_from_db()
-        if not self.exchange.waiting():
+        if not self.exchange.waiting() and self.exchange.progress.problem != UNKNOWN_MANIFEST:
             return False
+        self._as_decided()
         message = self.exchange.outgoing()
         try:
             answer = self.call(message)
@@ -209,6 +217,7 @@ class Caller:
 
     def pull(self) -> int:
         """Ask what is new there; answers how many rows were written."""
+        self._as_decided()
         message = self.exchange.outgoing(silent=True)
         use = rotating.use_of(self.link)
         if (use.trouble, use.trouble_lane) == (LinkSuspect.code, self.lane):
