@@ -16,6 +16,7 @@ from ostoja import gate, handover
 from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User, UserRole
 from ostoja.access.policy import allowed, explain, visible
+from ostoja.cli.site import _insiders
 from ostoja.crm.sales.models import Deal, DealLine
 from ostoja.documents.files import store
 from ostoja.exchange import export as exporting
@@ -527,6 +528,19 @@ def test_the_database_keeps_a_circle_of_what_is_sealed_only(firm, deal):
     assert not Insider.objects.exists()
 
 
+def test_a_part_that_comes_from_the_cloud_is_sealed_with_the_same_circle(firm, named):
+    firm.talk()
+    with tenant_context(firm.cloud):
+        row = {"deal": named.pk, "description": "From there", "quantity": 1, "price": "9"}
+        line = gate.perform(SYSTEM, DealLine, "add", row)
+    marking.mark(actor_of(firm.anna), Deal.objects.get(pk=named.pk), 2)
+    firm.talk()
+    label = Label.objects.get(pk=line.pk)
+    assert (label.level, label.inherited, label.root) == (2, True, named.pk)
+    assert visible(actor_of(firm.anna), DealLine).filter(pk=line.pk).exists()
+    assert not visible(actor_of(firm.piotr), DealLine).filter(pk=line.pk).exists()
+
+
 # --- sync, and what the premises serve into pages of the cloud ------------------------------------------------------------------
 
 
@@ -675,6 +689,14 @@ def test_a_reader_of_the_circle_sees_the_list_and_no_way_to_seal(firm, deal):
     assert "Rita Reader" in shown and "mark?level" not in shown
     with pytest.raises(NotAllowed):
         marking.mark(actor_of(reader), deal, 1)
+
+
+def test_the_command_line_names_people_too(firm, deal):
+    told = _insiders("sales.deal", str(deal.pk), firm.piotr.email, "")
+    assert [(one["name"], one["sealed_it"]) for one in told] == [("Anna Nowak", True), ("Piotr Lis", False)]
+    assert len(_insiders("sales.deal", str(deal.pk), "", firm.piotr.email)) == 1
+    with pytest.raises(NotFound, match="Nobody here"):
+        _insiders("sales.deal", str(deal.pk), "nobody@example.com", "")
 
 
 def test_undo_touches_nothing_that_is_out_of_sight(firm, deal):

@@ -170,6 +170,52 @@ def policy(
     ))  # fmt: skip
 
 
+@site.command()
+def insiders(
+    what: Annotated[str, typer.Argument(metavar="OBJECT", help="Such as sales.deal.")],
+    record: Annotated[str, typer.Argument(metavar="ID", help="The sealed record's id.")],
+    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
+    let_in: Annotated[str, typer.Option(metavar="EMAIL", help="Let this person see it.")] = "",
+    shut_out: Annotated[str, typer.Option(metavar="EMAIL", help="Take this person's name off the list.")] = "",
+    as_json: Json = False,
+) -> None:
+    """On the premises: who may see a sealed record, besides its owner and the owners of the tenant; name people, or take names off."""
+    with opened():
+        from ostoja.tenancy.context import tenant_context
+        from ostoja.tenancy.provisioning import find
+
+        with tenant_context(find(tenant)):
+            rows = _insiders(what, record, let_in, shut_out)
+    columns = ["email", "name", "sealed_it"]
+    answer(
+        rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "Nobody is on the list.")
+    )
+
+
+def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[str, Any]]:
+    from ostoja.access.models import User
+    from ostoja.access.policy import find
+    from ostoja.hybrid import sealing
+    from ostoja.kernel import registry
+    from ostoja.kernel.actors import Actor
+    from ostoja.kernel.errors import NotFound
+
+    entry, system = registry.get(what), Actor.system("Command line")
+    if entry is None:
+        raise NotFound(f"There is no object “{what}”. Write it like sales.deal.")
+    found = find(system, entry.model, record)
+    for email, act in ((let_in, sealing.let_in), (shut_out, sealing.shut_out)):
+        if email:
+            person = User.objects.filter(email=email.strip().lower()).first()
+            if person is None:
+                raise NotFound(f"Nobody here has the address {email}.")
+            act(system, found, person)
+    return [
+        {"email": one.user.email, "name": one.user.name, "sealed_it": one.sealer}
+        for one in sealing.circle_of(found).insiders
+    ]
+
+
 TenantName = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address.")]
 LinkName = Annotated[
     str, typer.Option(help="The link's id, or the site's name. [default: the only one]", show_default=False)
