@@ -38,8 +38,8 @@ def up(
 ) -> None:
     """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it.
 
-    Its programs connect to the database, the broker, the mail server and the hosts in `outbound.hosts` of ostoja.toml, and to
-    nothing else; the agent of a hybrid installation connects to the other sites of its tenants.
+    Its programs connect to the database, the broker, the mail server and what `outbound.hosts` names, to nothing else.
+    The agent of a hybrid installation connects to the other sites of its tenants.
     """
     from ostoja.cli import pairing
     from ostoja.cli.preparing import prepare_apart
