@@ -306,7 +306,8 @@ def test_a_job_that_was_queued_before_runs_with_what_is_in_sight_then(firm, name
 
 def test_its_name_stands_nowhere_where_others_refer_to_it(firm, party):
     open_deal = Deal.objects.get(pk=firm.deal.pk)
-    activity = gate.perform(SYSTEM, Activity, "add", {"kind": "call", "subject": "A call", "party": party.pk})
+    row = {"kind": "call", "subject": "A call", "party": party.pk, "owner": firm.piotr.pk}
+    activity = gate.perform(SYSTEM, Activity, "add", row)
     gate.perform(SYSTEM, Deal.objects.get(title="Two tables"), "change", {"closes_on": "2026-11-05"})
     piotr, anna = browser(firm, firm.piotr), browser(firm, firm.anna)
     for path in (
@@ -493,6 +494,27 @@ def test_a_part_may_be_sealed_alone_and_is_not_deleted_with_the_whole_by_who_doe
     marking.mark(actor_of(firm.anna), Party.objects.get(pk=firm_of.pk), 1)
     assert Label.objects.get(pk=point.pk).level == 2  # what is marked higher by itself stays so
     gate.perform(actor_of(firm.anna), Party.objects.get(pk=firm_of.pk), "delete")
+
+
+def test_what_is_told_on_its_timeline_is_for_the_circle_and_for_whose_it_is(firm, deal):
+    told = gate.perform(SYSTEM, Activity, "add", {"kind": "call", "subject": "Half the price", "deal": deal.pk})
+    mine = gate.perform(
+        SYSTEM, Activity, "add", {"kind": "note", "subject": "Mine", "deal": deal.pk, "owner": firm.piotr.pk}
+    )
+    other = gate.perform(SYSTEM, Activity, "add", {"kind": "call", "subject": "Of nothing"})
+    file = store(SYSTEM, told, SimpleUploadedFile("price.txt", b"half"), "price.txt")
+
+    def seen(user) -> set[str]:
+        return set(visible(actor_of(user), Activity).values_list("subject", flat=True))
+
+    assert seen(firm.anna) == seen(firm.kasia) == {"Half the price", "Mine", "Of nothing"}
+    assert seen(firm.piotr) == {"Mine", "Of nothing"}
+    assert not visible(actor_of(firm.piotr), type(file)).exists() and visible(actor_of(firm.anna), type(file)).exists()
+    assert "Half the price" not in page(browser(firm, firm.piotr).get(f"/parties/{firm.party.pk}"))
+    shown = page(browser(firm, firm.piotr).get(f"/activities/{mine.pk}"))
+    assert "(not visible)" in shown and SECRET not in shown
+    assert program(firm, firm.piotr).get(f"/api/v1/activities/{told.pk}").status_code == 404
+    assert program(firm, firm.piotr).get(f"/api/v1/activities/{other.pk}").status_code == 200
 
 
 def test_what_everybody_works_with_and_lines_are_not_sealed(firm, deal):

@@ -37,12 +37,36 @@ SPEAK_OF = {Label: "pk", Insider: "label", Conflict: "record", Parked: "record",
 
 
 def in_circle(actor: Actor, entry: Entry) -> Q | None:
-    """The records of an object that are not sealed, or of whose circle the actor is; parts follow what they are parts of."""
+    """The records of an object that are not sealed, or of whose circle the actor is.
+
+    Parts follow what they are parts of. What is told on the timeline of a sealed record is for its circle, and for whose it is.
+    """
     if entry.model in SPEAK_OF:
-        hidden = [(SPEAK_OF[entry.model], one) for one in registry.entries() if _concerns(actor, one)]
+        path = SPEAK_OF[entry.model]
+        left = [_outside(actor, path, one) for one in registry.entries() if _concerns(actor, one)]
     else:
-        hidden = [(path, one) for path, one in _upwards(entry) if _concerns(actor, one)]
-    return Q(*[~Q((f"{path}__in", _beyond(actor, one))) for path, one in hidden]) if hidden else None
+        left = [q for path, one in _upwards(entry) for q in _left(actor, path, one)]
+    return Q(*left) if left else None
+
+
+def _left(actor: Actor, path: str, entry: Entry) -> Iterator[Q]:
+    """What is left of an object to whose key ``path`` leads."""
+    if _concerns(actor, entry):
+        yield _outside(actor, path, entry)
+    if entry.surface.timeline is None:
+        return
+    before = "" if path == "pk" else f"{path}__"
+    owner = _owner(entry.model)
+    for field in entry.fields.values():
+        told_of = registry.get(field.related_model._meta.label_lower) if field.is_relation else None
+        if told_of is not None and _concerns(actor, told_of):
+            left = _outside(actor, f"{before}{field.name}", told_of)
+            yield left | Q((f"{before}{owner.name}", actor.user_id)) if owner is not None else left
+
+
+def _outside(actor: Actor, path: str, entry: Entry) -> Q:
+    """The key at the end of ``path`` is none of a sealed record that is not for the actor."""
+    return ~Q((f"{path}__in", _beyond(actor, entry)))
 
 
 narrow(OBJECTS, in_circle)
@@ -68,7 +92,8 @@ def _beyond(actor: Actor, entry: Entry) -> QuerySet:
     rows = rows.exclude(top__in=Insider.objects.filter(user=actor.user_id).values("label"))
     for _path, one in _upwards(entry):
         if (owner := _owner(one.model)) is not None:
-            mine = one.model._default_manager.filter(**{owner.name: actor.user_id})
+            sealed = Label.objects.filter(level=SEALED, model=one.label).values("pk")
+            mine = one.model._default_manager.filter(**{owner.name: actor.user_id}, pk__in=sealed)
             rows = rows.exclude(top__in=mine.values("pk"))
     return rows.values("pk")
 
