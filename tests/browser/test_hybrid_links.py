@@ -65,6 +65,7 @@ def test_a_site_is_invited_with_a_code_that_is_shown_once(open_page, tenant):
         page.get_by_role("button", name="Make the code").click()
         code = page.locator("#code")
         code.wait_for()
+        expect(page.locator("dialog[open]")).to_have_count(0)
         said = code.inner_text()
         assert f"--code {said}" in page.locator("#command").inner_text()
         no_wider_than_the_window(page)

@@ -2,8 +2,14 @@
 import { $, each, on } from "./dom.js";
 
 each("dialog[data-open]", (dialog) => {
+  const page = $("#main");
+  const done = () => $("#main") !== page && dialog.close(); // the page came anew, with what the dialog was for
+  document.addEventListener("htmx:after:swap", done);
   dialog.showModal();
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("close", () => {
+    document.removeEventListener("htmx:after:swap", done);
+    dialog.remove();
+  });
 });
 on("click", "[data-close]", (button) => button.closest("dialog")?.close());
 on("click", "[data-dialog]", (button) => document.getElementById(button.dataset.dialog)?.showModal());
