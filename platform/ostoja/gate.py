@@ -385,6 +385,14 @@ def _first(fields: Mapping[str, list[str]]) -> str:
     return next((m for messages in fields.values() for m in messages), _("The data was refused."))
 
 
+_spoken: set[str] = set()
+
+
+def spoken(*names: str) -> None:
+    """Rules that a room keeps by triggers of its own: what the database says of them is a sentence that people read."""
+    _spoken.update(names)
+
+
 @lru_cache(maxsize=1)
 def _constraints() -> dict[str, tuple[type, object]]:
     return {c.name: (m, c) for m in registry.records() for c in m._meta.constraints}
@@ -409,6 +417,8 @@ def refusal(error: Exception) -> Refused:
                 labels = ", ".join(str(model._meta.get_field(n).verbose_name) for n in names)
                 message = _("There is a record with the same {fields} already.").format(fields=labels or name)
         return Refused(message, fields={where or "": [str(message)]}, code=name)
+    if name in _spoken:
+        return Refused(_(diagnosis.message_primary), code=name)
     if state == "23503":
         return Refused(_("It is still used elsewhere, or it points to something that does not exist."), code="relation")
     column = getattr(diagnosis, "column_name", None) or ""

@@ -258,6 +258,8 @@ def test_a_change_to_what_is_frozen_meanwhile_says_what_to_do(pair):
     browser = at(pair, pair.anna)
     said = page(browser, f"/conflicts/{conflict.pk}")
     assert "Reopen it first" in said and "make room for it first" in said
+    by(pair, pair.owner, pair.owner, data={"language": "pl"})
+    assert "Najpierw otwórz ją ponownie." in page(at(pair, pair.owner), f"/conflicts/{conflict.pk}")
     refused = browser.post(f"/conflicts/{conflict.pk}/decide", {"verb": "take_theirs"})
     assert refused.status_code == 422 and "Reopen it first" in refused.content.decode()
     assert conflicts(pair) == 1 and value(pair.premises, pair.deal, "title") == "Hundred chairs"

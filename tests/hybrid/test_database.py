@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from django.utils import translation
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.access.actor_of import actor_of
@@ -14,6 +15,7 @@ from ostoja.hybrid import exchange, sending
 from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.journal.context import changing
+from ostoja.kernel.errors import Refused
 from ostoja.party.models import Party
 from ostoja.tenancy.context import schema_context, tenant_context
 from ostoja.testing.people import make_user
@@ -61,6 +63,12 @@ def test_the_first_load_brings_everything(pair):
     assert value(pair.premises, pair.deal, "party_id") == pair.party.pk
     with tenant_context(pair.premises):
         assert not Parked.objects.exists() and not Conflict.objects.exists()
+
+
+def test_what_the_premises_keep_is_refused_in_the_cloud_in_the_readers_words(pair):
+    with pytest.raises(Refused) as refused, translation.override("pl"):
+        do(pair.cloud, Pipeline, "add", {"name": "Inny", "position": 2})
+    assert (refused.value.code, refused.value.message) == ("hybrid_owned", "Prowadzi to siedziba firmy: zmień to tam.")
 
 
 def test_a_change_here_is_there(pair):

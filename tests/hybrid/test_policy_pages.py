@@ -183,6 +183,20 @@ def test_the_page_asks_few_queries(pair, olga):  # noqa: F811
         assert len(asked) <= 9, [q["sql"] for q in asked]
 
 
+def test_all_decisions_are_shown_on_demand_and_objects_are_told_apart(pair, olga):  # noqa: F811
+    names = [f"documents.{one}file.{f}" for one in ("party", "deal", "product") for f in ("name", "size", "mime", "sha256", "uploaded_by")]  # fmt: skip
+    with tenant_context(pair.premises):
+        for name in names:
+            policing.propose(pair.olga, "field", name, 2)
+    page = text(olga.get(HERE))
+    assert page.count("Withdraw</a>") == 12 and "Show 3 more" in page
+    page = text(olga.get(HERE, {"decisions": "all"}))
+    assert page.count("Withdraw</a>") == 15 and "Show 3 more" not in page
+    for whole in ("customers", "deals", "products"):
+        assert f"Files ({whole}): size" in page and f">Files ({whole})</option>" in page
+    assert ">Addresses</option>" in page
+
+
 # --- the card ---------------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +303,13 @@ def test_the_purges_page_tells_how_far_each_case_is(pair, olga):  # noqa: F811
     assert "Gone" in page and "unreachable" not in page
     with tenant_context(pair.premises):
         case = PurgeCase.objects.get()
-    assert f"{case.backups_until:%Y}" in page
+        assert f"{case.backups_until:%Y}" in page and "Opened again since" not in page
+        marking.open_again(pair.olga, Deal.objects.get(pk=pair.deal.pk))
+    page = text(olga.get("/settings/hybrid/purges"))
+    assert "Opened again since" in page
+    with tenant_context(pair.premises):
+        marking.mark(pair.olga, Deal.objects.get(pk=pair.deal.pk))
+    assert "Opened again since" not in text(olga.get("/settings/hybrid/purges"))
 
 
 def test_verifying_says_equal_or_what_differs_or_why_not(pair, olga, monkeypatch):  # noqa: F811

@@ -142,7 +142,7 @@ def values(actor: Actor, conflict: Conflict) -> Mapping[str, object]:
 
     return {
         "ours": one(conflict.ours), "theirs": one(conflict.theirs), "rule": rule_in_words(conflict), "way_out": way_out(conflict),
-        "reason": conflict.reason if conflict.field in seen or conflict.rule == KEPT else "",
+        "reason": _(conflict.reason) if conflict.reason and (conflict.field in seen or conflict.rule == KEPT) else "",
     }  # fmt: skip
 
 

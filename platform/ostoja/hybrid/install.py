@@ -7,6 +7,7 @@ import hmac
 
 from django.conf import settings
 from django.db import connections, transaction
+from django.utils.translation import gettext_noop as _
 
 from ostoja.tenancy.context import schema_context
 from ostoja.tenancy.models import Tenant
@@ -14,6 +15,11 @@ from ostoja.tenancy.models import Tenant
 from .tables import Column, Table, Tables
 
 CLOUD_CEILING = 0
+KEPT = {
+    "premises": _("This is kept on the premises: change it there."),
+    "cloud": _("This is kept in the cloud: change it there."),
+}
+HELD = _("This is held on the premises: enter it there.")
 KEYS_ONLY = ("id", "seq", "xid", "model", "record", "op", "fields", "origin", "actor", "cause")
 CLOCKS = ("id", "model", "cl", "hlc", "site", "stamps", "top", "withheld", "label_ver", "ships")
 
@@ -188,11 +194,10 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
     owned = ""
     kept_by = {"premises": not owner, "cloud": not in_cloud}.get(str(table.model.sync), False)
     if kept_by:
-        where = "on the premises" if str(table.model.sync) == "premises" else "in the cloud"
         owned = (
             "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
-            f"      MESSAGE = 'This is kept {where}: change it there.';\n  END IF;\n"
+            f"      MESSAGE = '{KEPT[str(table.model.sync)]}';\n  END IF;\n"
         )
     inherit = ""
     if table.parent_column and owner:
@@ -257,7 +262,7 @@ CREATE OR REPLACE FUNCTION "{name}"() RETURNS trigger LANGUAGE plpgsql AS $door$
 BEGIN
   IF {wrong} THEN
     RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_closed', TABLE = TG_TABLE_NAME,
-      MESSAGE = 'This is held on the premises: enter it there.';
+      MESSAGE = '{HELD}';
   END IF;
   RETURN NEW;
 END $door$""",

@@ -17,7 +17,7 @@ from ostoja.kernel.record import Record, class_of
 from .core.terms import LOCAL, NEVER, OPEN
 from .manifest import AUTHORITY, Policy, compile_manifest, never_lower
 from .models import PolicyRule
-from .policing import class_label, fields_of
+from .policing import class_label, fields_of, things_of
 from .tables import Tables, tables_of
 
 
@@ -63,7 +63,7 @@ class Object:
     @property
     def name(self) -> str:
         """What its records are called."""
-        return str(capfirst(self.model._meta.verbose_name_plural))
+        return things_of(self.model)
 
     @property
     def travels(self) -> bool:

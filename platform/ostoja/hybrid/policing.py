@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 
 from django.db import models
 from django.utils.text import capfirst
@@ -55,18 +57,34 @@ def field_of(path: str) -> tuple[type[Record], models.Field] | None:
     return (model, found) if model and found is not None else None
 
 
+def things_of(model: type[Record]) -> str:
+    """What an object's records are called, with what they are parts of where others are called the same."""
+    name = str(capfirst(model._meta.verbose_name_plural))
+    entry = registry.get(model._meta.label_lower)
+    if entry is None or entry.parent is None or model not in _called_alike():
+        return name
+    return f"{name} ({entry.parent.model._meta.verbose_name_plural})"
+
+
+@lru_cache(maxsize=1)
+def _called_alike() -> frozenset[type[Record]]:
+    found = list(registry.records())
+    names = Counter(str(m._meta.verbose_name_plural) for m in found)
+    return frozenset(m for m in found if names[str(m._meta.verbose_name_plural)] > 1)
+
+
 def said(about: str, name: str) -> str:
     """What a rule is about, in the reader's words."""
     if about == About.CLASS:
         return _("Data class “{name}”").format(name=class_label(name))
     if about == About.OBJECT:
         model = model_of(name)
-        return str(capfirst(model._meta.verbose_name_plural)) if model else name
+        return things_of(model) if model else name
     found = field_of(name)
     if found is None:
         return name
     model, field = found
-    return f"{capfirst(model._meta.verbose_name_plural)}: {field.verbose_name}"
+    return f"{things_of(model)}: {field.verbose_name}"
 
 
 # --- who decides, and what ------------------------------------------------------------------------------------------------

@@ -98,6 +98,11 @@ def date(value: dt.date | None) -> str:
     return format_date(value, "d MMM" if same_year else "d MMM y", locale=locale())
 
 
+def day(value: dt.date | None) -> str:
+    """A date with its year, always: ``31 Dec 2026``."""
+    return "" if value is None else format_date(value, "d MMM y", locale=locale())
+
+
 def moment(value: dt.datetime | None) -> str:
     """A date and time in the reader's time zone."""
     if value is None:

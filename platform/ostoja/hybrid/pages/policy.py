@@ -51,6 +51,7 @@ def policy(request: HttpRequest) -> HttpResponse:
         .select_related("proposed_by", "approved_by")
         .order_by("-created_at")
     )
+    decided, everything = [r for r in rules if r.state == State.FORCE], "decisions" in request.GET
     q, only, level = (request.GET.get(n, "").strip() for n in ("q", "object", "level"))
     found = levels.objects(now, tables=agreed_tables() if in_cloud else None)
     chosen = next((o for o in found if o.label == only), None)
@@ -60,7 +61,8 @@ def policy(request: HttpRequest) -> HttpResponse:
         "decides": decides,
         "owners": _owners() if decides else 2,
         "proposals": [_proposal(request, r) for r in rules if r.state == State.PROPOSED],
-        "decided": [_decided(r, decides) for r in rules if r.state == State.FORCE][:MOST_DECISIONS],
+        "decided": [_decided(r, decides) for r in (decided if everything else decided[:MOST_DECISIONS])],
+        "more_decided": 0 if everything else max(0, len(decided) - MOST_DECISIONS),
         "classes": [_class(one, rules, decides) for one in levels.classes(now)],
         "objects": [_object(o, rules, decides) for o in found],
         "chosen": _object(chosen, rules, decides) if chosen else None,
@@ -131,7 +133,7 @@ def _object(one: levels.Object, rules: list[PolicyRule], decides: bool) -> dict:
 def _field(one: levels.Level, rules: list[PolicyRule], decides: bool) -> dict:
     free = decides and not one.fixed and not one.bound
     return {
-        "path": one.path, "label": one.label, "object": str(one.field.model._meta.verbose_name_plural),
+        "path": one.path, "label": one.label, "object": policing.things_of(one.field.model),
         "class": one.class_label, "pill": _pill(NEVER if one.fixed else one.level, decides), "why": one.why,
         "acts": _acts(About.FIELD, one.path, one.level, rules) if free else [], "waits": _waits(About.FIELD, one.path, rules),
     }  # fmt: skip

@@ -22,8 +22,11 @@ from ostoja.web import places, says
 from ostoja.web.inside import inside
 from ostoja.web.views.settings import frame
 
+from ..core.terms import OPEN
 from ..joining import compare_sites
-from ..models import Link, PurgeCase, Site
+from ..models import Clock, Label, Link, PurgeCase, Site
+from ..standing import travelling
+from ..tables import Tables
 from .policy import hybrid_only
 
 HERE = "/settings/hybrid/purges"
@@ -40,11 +43,12 @@ def purges(request: HttpRequest) -> HttpResponse:
     pages = Paginator(cases, PAGE)
     page = pages.get_page(request.GET.get("page"))
     names = _names(request.actor, page.object_list)
+    opened = _opened(page.object_list, travelling(Site.Kind.PREMISES))
     progress = [link.progress for link in Link.objects.filter(state=Link.State.OPEN).select_related("progress")]
     waiting = cases.filter(gone_at=None).count()
     context = {
         "in_cloud": in_cloud,
-        "cases": [_case(c, names, in_cloud) for c in page.object_list],
+        "cases": [_case(c, names, c.pk in opened, in_cloud) for c in page.object_list],
         "page": page,
         "tiles": _tiles(cases, waiting, progress),
         "silent_since": _silent_since(progress) if waiting and not in_cloud else None,
@@ -73,12 +77,26 @@ def _silent_since(progress) -> dt.datetime | None:
     return max(heard) if timezone.now() - max(heard) > SILENCE else None
 
 
-def _case(case: PurgeCase, names: dict, in_cloud: bool) -> dict:
+def _opened(cases, tables: Tables) -> set:
+    """Those of the cases whose record was opened again since: a later label counts, and it lets the record be shared."""
+    keys = [case.record for case in cases]
+    versions = dict(Clock.objects.filter(pk__in=keys).values_list("pk", "label_ver"))
+    marked = set(Label.objects.filter(pk__in=keys, level__gt=OPEN).values_list("pk", flat=True))
+    return {
+        case.pk for case in cases
+        if versions.get(case.record, 0) > case.label_ver and case.record not in marked
+        and (table := tables.get(case.about)) is not None and table.holdable(OPEN)
+    }  # fmt: skip
+
+
+def _case(case: PurgeCase, names: dict, opened: bool, in_cloud: bool) -> dict:
     model = next((m for m in registry.records() if m._meta.label_lower == case.about), None)
     name, url = names.get((case.about, case.record), ("", ""))
     progress = case.link.progress
     verified = progress.equal_at if case.gone_at and progress.equal_at and progress.equal_at > case.gone_at else None
-    if case.gone_at is None:
+    if opened:
+        state, tone = _("Opened again since"), "blue"
+    elif case.gone_at is None:
         state, tone = _("Waiting for the cloud"), "amber"
     elif case.backups_until and case.backups_until < timezone.localdate():
         state, tone = _("Gone, also from backups"), "green"

@@ -88,6 +88,12 @@ def ago(moment) -> SafeString:
 
 
 @register.filter
+def day(value) -> str:
+    """A date with its year (31 Dec 2026)."""
+    return display.day(value)
+
+
+@register.filter
 def amount(value, currency: str = "") -> str:
     """An amount of money in the reader's language."""
     return display.money(value, currency)
