@@ -30,4 +30,3 @@ def undisturbed() -> Iterator[None]:
             _busy -= 1
             if not _busy:
                 gc.enable()
-

@@ -107,7 +107,9 @@ class Reader:
         found: dict[Key, frozenset[str]] = {}
         ours = [self.acked, f"site:{self.link.pk}", self.here]
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT EXISTS (SELECT {UNNUMBERED}) OR EXISTS (SELECT {UNACKNOWLEDGED})", [*ours[1:], *ours])
+            cursor.execute(
+                f"SELECT EXISTS (SELECT {UNNUMBERED}) OR EXISTS (SELECT {UNACKNOWLEDGED})", [*ours[1:], *ours]
+            )
             if not ids or not cursor.fetchone()[0]:
                 return found
             cursor.execute(

@@ -116,7 +116,8 @@ class Writer:
             return set()
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id::text FROM "{apps.get_model(label)._meta.db_table}" WHERE id = ANY(%s::uuid[])', [array(ids)]
+                f'SELECT id::text FROM "{apps.get_model(label)._meta.db_table}" WHERE id = ANY(%s::uuid[])',
+                [array(ids)],
             )
             return {row[0] for row in cursor.fetchall()}
 
