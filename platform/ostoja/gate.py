@@ -12,7 +12,8 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import DataError, IntegrityError, InternalError, connection, models, transaction
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import explain, find, may, require, visible, writable_fields
+from ostoja.access.narrowing import concerns
+from ostoja.access.policy import explain, find, may, out_of_sight, require, visible, writable_fields
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -60,6 +61,7 @@ def perform(
                 require(actor, record, verb)
                 if verb == "delete":
                     record.leaving(actor)
+                    _spare(actor, entry, [record.pk])
                     return _delete(record)
                 if verb == "change":
                     return _change(actor, entry, record, data, history)
@@ -69,7 +71,7 @@ def perform(
                     )
                 return _do(actor, entry, record, verb, data)
         except models.ProtectedError as error:
-            raise still_used(error) from error
+            raise still_used(error, actor) from error
         except DATABASE_REFUSALS as error:
             raise refusal(error) from error
 
@@ -159,6 +161,20 @@ def _do(actor: Actor, entry: Entry, record: Record, verb: str, data: dict) -> Re
     changed = _save(actor, record, verb, before)
     record.settled(actor, verb, changed)
     return record
+
+
+def _spare(actor: Actor, entry: Entry, keys: Sequence) -> None:
+    """Nobody deletes with a record the parts of it that are out of their sight. No query where nothing is."""
+    if not concerns(actor):
+        return
+    for part in registry.entries():
+        if part.parent is entry:
+            rows = part.model._default_manager.filter(**{f"{part.surface.inside}__in": keys})
+            below = list(rows.values_list("pk", flat=True))
+            if out_of_sight(actor, part.model, below):
+                raise Refused(_("It can't be deleted: it is still used elsewhere."), code="relation")
+            if below:
+                _spare(actor, part, below)
 
 
 def _delete(record: Record) -> Record:
@@ -418,12 +434,19 @@ def _expression_fields(constraint) -> list[str]:
     return names
 
 
-def still_used(error: models.ProtectedError) -> Refused:
-    """Which records still point to the one that was to be deleted."""
-    counts: dict[str, int] = {}
+def still_used(error: models.ProtectedError, actor: Actor) -> Refused:
+    """Which records still point to the one that was to be deleted, as far as they are in the actor's sight."""
+    by_model: dict[type, set] = {}
     for thing in error.protected_objects:
-        label = str(thing._meta.verbose_name_plural)
-        counts[label] = counts.get(label, 0) + 1
+        by_model.setdefault(type(thing), set()).add(thing.pk)
+    counts: dict[str, int] = {}
+    for model, keys in by_model.items():
+        seen = keys - out_of_sight(actor, model, keys) if _has_surface(model) else keys
+        if seen:
+            label = str(model._meta.verbose_name_plural)
+            counts[label] = counts.get(label, 0) + len(seen)
+    if not counts:
+        return Refused(_("It can't be deleted: it is still used elsewhere."), code="relation")
     used = ", ".join(f"{n} {label}" for label, n in counts.items())
     return Refused(_("It can't be deleted: it is still used by {things}.").format(things=used), code="relation")
 
@@ -526,13 +549,15 @@ class Many:
                         raise NotAllowed("")
                     for record in records:
                         record.leaving(self.actor)
+                    _spare(self.actor, self.entry, [r.pk for r in records])
                     _delete_all(self.entry, records)
-            except (*DATABASE_REFUSALS, models.ProtectedError, NotAllowed):
+            except (*DATABASE_REFUSALS, models.ProtectedError, NotAllowed, Refused):
                 for outcome, record in zip(outcomes, records, strict=True):  # find out which ones, one by one
                     with self._telling(outcome), transaction.atomic():
                         if record.pk not in within:
                             require(self.actor, record, "delete")
                         record.leaving(self.actor)
+                        _spare(self.actor, self.entry, [record.pk])
                         _delete_all(self.entry, [record])
         return outcomes
 
@@ -589,7 +614,7 @@ class Many:
         except NotAllowed as error:
             self._blame(outcome, Refused(error.message, fields={"": [error.message]}, code=error.code))
         except models.ProtectedError as error:
-            self._blame(outcome, still_used(error))
+            self._blame(outcome, still_used(error, self.actor))
         except DATABASE_REFUSALS as error:
             self._blame(outcome, refusal(error))
 

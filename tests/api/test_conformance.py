@@ -86,6 +86,9 @@ def test_what_was_sent_is_read(program, entry):
 def test_every_writable_field_is_changed_and_no_other(program, entry):
     key = program.there[entry]
     path = at(entry.slug, key)
+    if not may(SYSTEM, entry, "change"):
+        problem(program.patch(path, {}), 403)
+        return
     writable = writable_fields(SYSTEM, entry)
     for name in entry.fields:
         if name not in writable:

@@ -196,6 +196,16 @@ def test_the_value_is_in_the_frame_and_nowhere_in_the_cloud(person, sites):
     assert all('"ostoja":"height"' in one and SECRET not in one for one in person.evaluate("window.got"))
 
 
+def test_before_signing_in_the_frame_speaks_the_language_of_the_page(person, sites):
+    with tenant_context(sites.premises), changing(SYSTEM, "change"):
+        type(sites.owner).objects.filter(pk=sites.owner.pk).update(language="pl")
+    sites.pair.talk()
+    person.goto(f"{sites.at_cloud}/parties/{sites.party.pk}")
+    frame = person.frame_locator(".left [data-held=block] iframe")
+    expect(frame.get_by_role("link", name="Zaloguj się w siedzibie firmy")).to_be_visible()
+    expect(frame.locator("html")).to_have_attribute("lang", "pl")
+
+
 def test_premises_out_of_reach_are_said_so_within_five_seconds(person, sites):
     sites.unreachable()
     person.goto(f"{sites.at_cloud}/parties/{sites.party.pk}")

@@ -64,6 +64,24 @@ def test_a_frame_may_be_held_by_that_cloud_alone_and_kept_by_nobody(sites, there
     assert SECRET not in Browser(sites.premises).get(sites.url).content.decode()
 
 
+def test_before_signing_in_a_frame_speaks_a_known_language_of_the_page_around(sites, there):
+    stranger = Browser(sites.premises)
+    english, polish = "Sign in on the premises", "Zaloguj się w siedzibie"
+    for asked, words in (
+        ("", english),
+        ("&lang=pl", polish),
+        ("&lang=en", english),
+        ("&lang=de", english),
+        ("&lang=..%2Fpl", english),
+    ):
+        answer = stranger.get(sites.url + asked, HTTP_ACCEPT_LANGUAGE="en").content.decode()
+        assert words in answer and f'lang="{"pl" if words == polish else "en"}"' in answer
+    answer = stranger.get(f"{sites.url}&lang=en", HTTP_ACCEPT_LANGUAGE="pl").content.decode()
+    assert english in answer and ">Notes<" in answer
+    mine = there.get(f"{sites.url}&lang=pl").content.decode()  # who is known reads their own language
+    assert 'lang="en"' in mine and f"/frame/parties/{sites.party.pk}/edit?fields=notes&amp;lang=pl" in mine
+
+
 def test_all_other_pages_are_framed_by_nobody(sites, there):
     for path in ("/parties", f"/parties/{sites.party.pk}", "/frame/enter", "/sign-in"):
         answer = there.get(path)

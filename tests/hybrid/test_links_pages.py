@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -226,9 +227,9 @@ def test_a_locked_link_says_why_and_can_be_opened_again(pair):
 
 def test_verify_now_runs_in_the_background_and_lists_what_differs(pair, monkeypatch):
     from ostoja.hybrid import joining, verifying
+    from ostoja.hybrid.agent import Lane
+    from ostoja.jobs import runner
     from ostoja.jobs.models import Job
-    from ostoja.jobs.queue import HANDLERS, actor_for
-    from ostoja.jobs.runner import Run
 
     class Line:
         def __init__(self, link, _lane):
@@ -247,14 +248,23 @@ def test_verify_now_runs_in_the_background_and_lists_what_differs(pair, monkeypa
         assert browser.post(f"{HERE}/{link.pk}/verify").status_code == 302
         with tenant_context(pair.premises):
             job = Job.objects.filter(kind=joining.COMPARE).latest("created_at")
-            HANDLERS[job.kind](Run(job, actor_for(job)))
-            Job.objects.filter(pk=job.pk).update(state="done", finished_at=timezone.now())
+            runner.execute(pair.premises, job.pk)
+        assert "being compared" in page(browser)  # no worker does it
+        lane = Lane(pair.premises, link.pk, "push", threading.Event())
+        assert lane._is_asked()
+        with tenant_context(pair.premises):
+            lane._do_what_is_asked()
+        assert not lane._is_asked()
         return page(browser)
 
     assert "Equal: both sites hold the same" in verified()
     do(pair.premises, pair.deal, data={"title": "Only here"})
     said = verified()
     assert "1 record differs" in said and f"/deals/{pair.deal.pk}" in said
+    do(pair.premises, link, "revoke")
+    assert browser.post(f"{HERE}/{link.pk}/verify").status_code == 302
+    with tenant_context(pair.premises):
+        assert not Job.objects.filter(kind=joining.COMPARE, state="queued").exists()  # nobody would ever do it
     with tenant_context(pair.cloud):
         owner = pair.owner
     assert at(pair, owner, pair.cloud).post(f"{HERE}/{link.pk}/verify").status_code == 404

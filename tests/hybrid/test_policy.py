@@ -170,10 +170,12 @@ def test_only_owners_who_are_people_decide_and_only_on_the_premises(pair):
 
 def test_decisions_are_neither_changed_nor_deleted(premises):
     rule = policing.propose(premises.olga, "field", "sales.deal.title", 1)
-    with pytest.raises(Refused, match="not changed"):
-        gate.perform(premises.olga, rule, "change", {"level": 2})
-    with pytest.raises(Refused, match="kept"):
-        gate.perform(premises.olga, rule, "delete")
+    for verb, data in (("change", {"level": 2}), ("delete", {})):
+        with pytest.raises(NotAllowed, match="stay as they are"):
+            gate.perform(premises.olga, rule, verb, data)
+    for statement in ("UPDATE hybrid_policyrule SET level = 2", "DELETE FROM hybrid_policyrule"):
+        with pytest.raises(IntegrityError, match="policy_"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
 def test_the_same_is_not_proposed_twice(premises):
@@ -262,7 +264,7 @@ def test_the_preview_is_what_really_leaves(pair):
     with tenant_context(pair.premises):
         deal = Deal.objects.get(title="Hundred chairs")
         labels.close(pair.olga, deal)
-        counted = {p.label: {f["name"] for f in p.fields} for p in previewing.of_record(deal)}
+        counted = {p.label: {f["name"] for f in p.fields} for p in previewing.of_record(deal, pair.olga)}
     pair.talk()
     with tenant_context(pair.premises):
         labels.reopen(pair.olga, deal)

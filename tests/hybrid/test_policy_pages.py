@@ -13,7 +13,7 @@ from test_policy import NOTES, pair, quiet  # noqa: F401
 from ostoja.access.models import UserRole
 from ostoja.crm.sales.models import Deal
 from ostoja.hybrid import marking, policing
-from ostoja.hybrid.models import Label, PolicyRule, PurgeCase
+from ostoja.hybrid.models import Label, Link, PolicyRule, PurgeCase
 from ostoja.jobs import runner
 from ostoja.jobs.models import Job
 from ostoja.journal.context import changing
@@ -100,14 +100,31 @@ def test_proposing_waits_and_the_second_owner_approves_after_a_look(pair, olga, 
         rule = PolicyRule.objects.get()
     page = text(olga.get(HERE))
     assert "Waits for a second person" in page and "Take it back" in page and "See what would leave" not in page
-    refused = text(olga.post(f"{HERE}/{rule.pk}/approve"), 422)
-    assert "another owner approves it" in refused
+    for page in (text(olga.get(f"{HERE}/{rule.pk}/approve")), text(olga.post(f"{HERE}/{rule.pk}/approve"), 422)):
+        assert page.count("another owner approves it") == 1 and "They pay late." in page
+        assert "let it leave" not in page and "Take it back" in page and "Reject" not in page
     assert "See what would leave" in text(ola.get(HERE))
-    assert "They pay late." in text(ola.get(f"{HERE}/{rule.pk}/approve"))
+    page = text(ola.get(f"{HERE}/{rule.pk}/approve"))
+    assert "They pay late." in page and "let it leave" in page and "Reject" in page
     assert ola.post(f"{HERE}/{rule.pk}/approve").status_code == 302
     with tenant_context(pair.premises):
         rule.refresh_from_db()
         assert (rule.state, rule.approved_by_id) == ("force", pair.ola.user_id)
+
+
+def test_a_rule_has_no_button_to_edit_or_delete_it(pair, olga, api):  # noqa: F811
+    olga.post(f"{HERE}/decide", {"about": "field", "name": NOTES, "level": "0"})
+    with tenant_context(pair.premises):
+        rule = PolicyRule.objects.get()
+    card = f"/policy-rules/{rule.pk}"
+    page = text(olga.get(card))
+    assert f"{card}/edit" not in page and f"{card}/delete" not in page and f"{card}/do/withdraw" in page
+    assert "nobody changes or deletes them" in text(olga.get(f"{card}/edit"), 403)
+    assert "nobody changes or deletes them" in api.delete(f"/api/v1{card}").json()["detail"]
+    assert api.patch(f"/api/v1{card}", {"level": 1}).status_code == 403
+    paths = api.get("/api/v1/openapi.json").json()["paths"]
+    assert "post" in paths["/policy-rules/"] and "get" in paths["/policy-rules/{id}/"]
+    assert not {"patch", "put", "delete"} & set(paths["/policy-rules/{id}/"])
 
 
 def test_the_second_owner_can_reject(pair, olga, ola):  # noqa: F811
@@ -361,6 +378,14 @@ def test_the_words_are_described_where_they_are_and_absent_elsewhere(pair, api, 
     validate(document)
     assert {"get", "post"} & set(document["paths"]["/deals/{id}/sharing"])
     assert "/policy-rules/preview" in document["paths"] and "/deals/{id}/mark-sensitive" in document["paths"]
+    for slug in ("conflicts", "purges", "policy-rules", "links", "tokens"):  # never on another site
+        for word in ("sharing", "mark-sensitive", "open-again"):
+            assert f"/{slug}/{{id}}/" in document["paths"] and f"/{slug}/{{id}}/{word}" not in document["paths"]
+    with tenant_context(pair.premises):
+        link = Link.objects.get()
+    assert api.get(f"/api/v1/links/{link.pk}").status_code == 200
+    assert api.get(f"/api/v1/links/{link.pk}/sharing").status_code == 404
+    assert api.post(f"/api/v1/links/{link.pk}/mark-sensitive").status_code == 404
     with tenant_context(other_tenant):
         alone = Program.of(other_tenant, make_user("Only Owner", owner=True))
     assert "/deals/{id}/sharing" not in alone.get("/api/v1/openapi.json").json()["paths"]

@@ -153,6 +153,21 @@ def test_the_sweep_finds_what_the_broker_lost(tenant, other_tenant, actor, kinds
     assert sweep() == 1 and kinds == [(tenant.schema_name, str(job.pk))]
 
 
+def test_what_is_done_elsewhere_is_left_alone_by_workers_and_by_the_sweep(tenant, actor, kinds, monkeypatch):
+    monkeypatch.setattr(queue, "ELSEWHERE", queue.ELSEWHERE | {"test.count"})
+    monkeypatch.setattr(runner, "ELSEWHERE", queue.ELSEWHERE)
+    monkeypatch.setattr("ostoja.jobs.jobs.ELSEWHERE", queue.ELSEWHERE)
+    job = queue.queue(actor, "test.count")
+    Job.objects.update(run_after=timezone.now() - timedelta(minutes=1))
+    assert kinds == [] and sweep() == 0
+    runner.execute(tenant, job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.attempts, RAN) == ("queued", 0, [])
+    assert runner.execute(tenant, job.pk, elsewhere=True)
+    job.refresh_from_db()
+    assert job.state == "done"
+
+
 WORKER = """
 import sys, time
 import django

@@ -173,6 +173,28 @@ def test_mail_that_is_only_kept_is_fine_in_development_only(look):
         assert states(look("mail")) == ["fail"]
 
 
+def test_the_closed_way_out_and_what_it_lets_through_is_told(look, monkeypatch):
+    monkeypatch.setattr("ostoja.hybrid.agent.links_to_dial", lambda: [(None, "link", "https://crm.example.com")])
+    ways = {"services": set(), "mail": {("mail.lan", 587)}, "named": {("sentry.lan", 443), ("fd00::5", None)}}
+    with override_settings(OUTBOUND=ways):
+        (found,) = look("outbound")
+    assert (found.state, found.advice) == ("ok", "")
+    for said in ("workers mail.lan:587", "the agent crm.example.com:443", "sentry.lan:443", "fd00::5:*"):
+        assert said in found.what
+    with override_settings(OUTBOUND=ways | {"named": {("crm.example.com", 443)}}):
+        (found,) = look("outbound")
+    assert found.state == "warn" and "crm.example.com:443" in found.what and "outbound.hosts" in found.advice
+    monkeypatch.setattr(doctor.outbound, "is_closed", lambda: False)
+    assert states(look("outbound")) == ["fail"]
+
+
+def test_a_database_that_logs_values_is_found(look, monkeypatch):
+    assert states(look("log")) == ["ok"]
+    monkeypatch.setitem(doctor.QUIET, "log_statement", ("ddl",))
+    (found,) = look("log")
+    assert found.state == "warn" and "ALTER SYSTEM SET log_statement = 'ddl';" in found.advice
+
+
 def test_a_check_that_breaks_is_a_finding(look, monkeypatch):
     def broken(_patient):
         raise ValueError("out of order")

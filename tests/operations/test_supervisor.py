@@ -169,7 +169,11 @@ def test_a_busy_port_names_the_way_out(port):
     free_port("127.0.0.1", port)
 
 
-def test_an_address_of_no_machine_is_refused():
+def test_an_address_of_no_machine_is_refused(monkeypatch):
+    def unknown(*_, **_kind):
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(CannotRun, match="is no address of this machine"):
         free_port("no-such-host.invalid", 8000)
 

@@ -148,6 +148,9 @@ def test_an_extension_by_path_becomes_importable(declared, tmp_path, monkeypatch
         ),
         ("", {"OSTOJA_DATABASE_PARAMETERS": "jit=off"}, "OSTOJA_DATABASE_PARAMETERS must be JSON"),
         ("", {"OSTOJA_MAIL_URL": "mail.lan"}, "OSTOJA_MAIL_URL must be “development”"),
+        ("[outbound]\nhosts = ['sentry.lan']", {}, "outbound.hosts names “sentry.lan”: write each as host:port"),
+        ("[outbound]\nhosts = 'sentry.lan:443'", {}, "outbound.hosts must be a list: write hosts = [“…”]."),
+        ("", {"OSTOJA_OUTBOUND_HOSTS": "a.lan:443,b.lan:99999"}, "OSTOJA_OUTBOUND_HOSTS names “b.lan:99999”"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_key(declared, toml, variables, sentence):

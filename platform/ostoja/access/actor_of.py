@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from django.db import connection
 from django.utils.translation import gettext as _
@@ -14,6 +15,7 @@ from ostoja.kernel.actors import ALL_CLASSES, Actor
 from ostoja.kernel.errors import NotAllowed
 
 from .models import User
+from .narrowing import objects_sql
 
 # What everybody may do without a role: with what is their own, and nothing else.
 EVERYBODY = {
@@ -37,9 +39,18 @@ PERSON = """
 SELECT who.*, {columns},
   (SELECT coalesce(jsonb_agg(jsonb_build_array(r.grants, r.classes)), '[]')
      FROM access_userrole ur JOIN access_role r ON r.id = ur.role_id WHERE ur.user_id = u.id)::text,
-  (SELECT coalesce(array_agg(b.id::text), '{{}}') FROM below b)
+  (SELECT coalesce(array_agg(b.id::text), '{{}}') FROM below b),
+  {narrowed}
 FROM who JOIN access_user u ON u.id = who.user_id
 """
+
+
+class Rights(NamedTuple):
+    """What the query tells of somebody's rights: roles as JSON, departments, and the objects of which something is out of sight."""
+
+    roles: str
+    departments: list[str]
+    narrowed: list[str]
 
 
 @lru_cache(maxsize=1)
@@ -47,13 +58,15 @@ def _columns() -> tuple[str, ...]:
     return tuple(f.attname for f in User._meta.concrete_fields if f.name not in User.data.secret)
 
 
-def person_of(who: str, params: Sequence, extra: int) -> tuple[tuple, User, str, list[str]] | None:
+def person_of(who: str, params: Sequence, extra: int) -> tuple[tuple, User, Rights] | None:
     """One query: the row of ``who`` (its ``extra`` columns beside ``user_id``, which is the first), the user and their rights.
 
     ``who`` is a SELECT; None when it finds nobody. Secrets such as the password are left out and load when asked for.
     """
     names = _columns()
-    sql = f"WITH RECURSIVE who AS ({who})" + PERSON.format(columns=", ".join(f'u."{n}"' for n in names))
+    sql = f"WITH RECURSIVE who AS ({who})" + PERSON.format(
+        columns=", ".join(f'u."{n}"' for n in names), narrowed=objects_sql()
+    )
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         row = cursor.fetchone()
@@ -61,7 +74,7 @@ def person_of(who: str, params: Sequence, extra: int) -> tuple[tuple, User, str,
         return None
     start = 1 + extra
     user = User.from_db("default", names, row[start : start + len(names)])
-    return row[1:start], user, row[-2], row[-1]
+    return row[1:start], user, Rights(*row[-3:])
 
 
 @lru_cache(maxsize=512)
@@ -107,8 +120,7 @@ def width(scope: str | None) -> int:
 
 def build(
     user: User,
-    roles: str,
-    departments: Iterable[str],
+    rights: Rights,
     *,
     kind: str = "user",
     id: uuid.UUID | None = None,
@@ -116,18 +128,19 @@ def build(
     session_key: str = "",
 ) -> Actor:
     """The actor of a user from what the query brought."""
-    grants, classes = _rights(roles)
+    grants, classes = _rights(rights.roles)
     return Actor(
         kind=kind,
         id=id or user.pk,
         label=user.name,
         user_id=user.pk,
         department_id=user.department_id,
-        departments=tuple(uuid.UUID(d) for d in departments),
+        departments=tuple(uuid.UUID(d) for d in rights.departments),
         grants=grants,
         classes=ALL_CLASSES if user.is_owner else classes,
         superuser=user.is_owner,
         limits=limits,
+        narrowed=frozenset(rights.narrowed),
         user=user,
         session_key=session_key,
         language=user.language,
@@ -144,8 +157,8 @@ def actor_of(
     found = person_of("SELECT %s::uuid AS user_id", [getattr(user, "pk", user)], extra=0)
     if found is None:
         raise User.DoesNotExist(f"There is no user {user}.")
-    _extra, fresh, roles, departments = found
-    return build(fresh, roles, departments, kind=kind, id=id, limits=limits)
+    _extra, fresh, rights = found
+    return build(fresh, rights, kind=kind, id=id, limits=limits)
 
 
 def job_actor(job) -> Actor:
@@ -157,6 +170,6 @@ def job_actor(job) -> Actor:
                 "{name} can't sign in any more, so this was not done. Start it again yourself if it is still wanted."
             ).format(name=job.actor_label or _("Who started this"))
         )
-    _extra, user, roles, departments = found
+    _extra, user, rights = found
     limits = None if job.limits is None else tuple(job.limits)
-    return build(user, roles, departments, limits=limits).as_job(job.pk)
+    return build(user, rights, limits=limits).as_job(job.pk)

@@ -149,7 +149,7 @@ class User(AbstractBaseUser, Record):
         _("language"), max_length=10, default="en", choices=[("en", "English"), ("pl", "Polski")]
     )
     timezone = models.CharField(_("time zone"), max_length=64, default="Europe/Warsaw")
-    email_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    email_confirmed_at = models.DateTimeField(_("e-mail confirmed"), null=True, blank=True, editable=False)
 
     objects = UserManager()
     USERNAME_FIELD = "email"
@@ -242,8 +242,8 @@ class User(AbstractBaseUser, Record):
 class UserRole(Record):
     """One user holds one role."""
 
-    user = models.ForeignKey(User, models.PROTECT, related_name="held_roles")
-    role = models.ForeignKey(Role, models.PROTECT, related_name="holders")
+    user = models.ForeignKey(User, models.PROTECT, related_name="held_roles", verbose_name=_("user"))
+    role = models.ForeignKey(Role, models.PROTECT, related_name="holders", verbose_name=_("role"))
 
     data = Data(internal=["user", "role"])
     sync = Sync.PREMISES
@@ -397,10 +397,10 @@ class Invitation(Record):
 class SavedView(Record):
     """A list with its filters, sort and columns under a name; its maker's own, or shared with all."""
 
-    user = models.ForeignKey(User, models.PROTECT, related_name="views")
-    object = ObjectField(max_length=80)
+    user = models.ForeignKey(User, models.PROTECT, related_name="views", verbose_name=_("user"))
+    object = ObjectField(_("object"), max_length=80)
     name = models.CharField(_("name"), max_length=80)
-    query = models.JSONField(default=dict)
+    query = models.JSONField(_("what it shows"), default=dict)
     shared = models.BooleanField(_("shared"), default=False)
 
     data = Data(internal=["user", "object", "name", "query", "shared"])

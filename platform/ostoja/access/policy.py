@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, When
 from django.utils.translation import gettext as _
 
 from ostoja.kernel.actors import Actor
@@ -14,9 +15,11 @@ from ostoja.kernel.record import EDITING, SYSTEM_FIELDS
 from ostoja.kernel.registry import Entry, of
 from ostoja.kernel.surfaces import resolve
 
+from .narrowing import in_sight
+
 NOTHING = Q(pk__in=[])
 READING = ("view", "export")
-WORKS_AS = {"import": "add"}
+REWRITING = ("change", "delete")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 
     Parts of a record (lines, contact points) follow their parent: seeing it shows them, changing it changes them.
     """
-    if _kept_by_itself(entry, verb):
+    if _done_by_nobody(entry, verb):
         return None
     while entry.parent is not None:
         verb = verb if verb in READING else "change"
@@ -68,9 +71,12 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
     return None
 
 
-def _kept_by_itself(entry: Entry, verb: str) -> bool:
-    """Whether nobody may do this: records that are written automatically are only read, and go through their own verbs."""
-    return entry.surface.automatic and verb not in READING and verb not in entry.verbs
+def _done_by_nobody(entry: Entry, verb: str) -> bool:
+    """Whether nobody may do this: what is written automatically is only read, what is lasting is added and read; their own
+    verbs are done on both."""
+    surface = entry.surface
+    kept = surface.automatic and verb not in READING or surface.lasting and verb in REWRITING
+    return kept and verb not in entry.verbs
 
 
 def scope_filter(actor: Actor, entry: Entry, scope: str) -> Q | None:
@@ -84,13 +90,14 @@ def scope_filter(actor: Actor, entry: Entry, scope: str) -> Q | None:
     condition = top.surface.scopes.get(scope)
     if condition is None:
         return NOTHING
-    return _prefixed(resolve(condition, actor), prefix) if prefix else resolve(condition, actor)
+    return prefixed(resolve(condition, actor), prefix) if prefix else resolve(condition, actor)
 
 
-def _prefixed(condition: Q, prefix: str) -> Q:
+def prefixed(condition: Q, prefix: str) -> Q:
+    """The condition of a related record: ``prefix`` is the path to it, with ``__`` at its end."""
     out = Q(_connector=condition.connector, _negated=condition.negated)
     for child in condition.children:
-        out.children.append(_prefixed(child, prefix) if isinstance(child, Q) else (prefix + child[0], child[1]))
+        out.children.append(prefixed(child, prefix) if isinstance(child, Q) else (prefix + child[0], child[1]))
     return out
 
 
@@ -99,7 +106,10 @@ def allowed(actor: Actor, entry: Entry | type, verb: str = "view") -> Q | None:
     actor = _actor(actor)
     entry = entry if isinstance(entry, Entry) else of(entry)
     scope = scope_of(actor, entry, verb)
-    return NOTHING if scope is None else scope_filter(actor, entry, scope)
+    if scope is None:
+        return NOTHING
+    conditions = [q for q in (scope_filter(actor, entry, scope), in_sight(actor, entry)) if q is not None]
+    return Q(*conditions) if conditions else None
 
 
 def may(actor: Actor, entry: Entry | type, verb: str) -> bool:
@@ -116,11 +126,13 @@ def visible(actor: Actor, model: type, verb: str = "view") -> QuerySet:
 
 
 def explain(actor: Actor, record, verb: str) -> Decision:
-    """Whether the actor may do ``verb`` on this record, and why. One query at most."""
+    """Whether the actor may do ``verb`` on this record, and why. One query at most, and one where the actor did not find it."""
     entry = of(type(record))
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
-        if _kept_by_itself(entry, verb):
+        if _done_by_nobody(entry, verb):
+            if entry.surface.lasting:
+                return Decision(False, _("These records stay as they are; nobody changes or deletes them."))
             return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
         if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
             return Decision(
@@ -135,6 +147,8 @@ def explain(actor: Actor, record, verb: str) -> Decision:
                 verb=verb, things=entry.model._meta.verbose_name_plural
             ),
         )
+    if not record._state.adding and not sees(actor, record):
+        return Decision(False, absent(entry))
     condition = scope_filter(actor, entry, scope)
     if condition is None:
         return Decision(
@@ -168,8 +182,36 @@ def find(actor: Actor, model: type, pk, *, lock: bool = False, related: tuple[st
             raise
         record = None
     if record is None:
-        raise NotFound(_("There is no such {thing}, or you may not see it.").format(thing=model._meta.verbose_name))
+        raise NotFound(absent(of(model)))
+    record._state.found_by = actor
     return record
+
+
+def absent(entry: Entry) -> str:
+    """What is said of a record that is not there, and of one that is not for this reader: nobody can tell the two apart."""
+    return _("There is no such {thing}, or you may not see it.").format(thing=entry.model._meta.verbose_name)
+
+
+def sees(actor: Actor, record) -> bool:
+    """Whether a record is in the actor's sight, whatever their roles say of it. One query, none where nothing is out of sight."""
+    if getattr(record._state, "found_by", None) is actor:
+        return True
+    return not out_of_sight(actor, type(record), [record.pk])
+
+
+def out_of_sight(actor: Actor, model: type, keys: Iterable) -> frozenset:
+    """Those of these records that are out of the actor's sight, whatever their roles say. One query, none where nothing is."""
+    condition = in_sight(_actor(actor), of(model))
+    keys = frozenset(keys) if condition is not None else frozenset()
+    if not keys:
+        return keys
+    return keys - set(model._default_manager.filter(condition, pk__in=keys).values_list("pk", flat=True))
+
+
+def value_in_sight(actor: Actor, related: Entry, path: str, name: str) -> Case | None:
+    """A field of the record to which ``path`` leads, empty where that is out of the actor's sight; None when none is."""
+    condition = in_sight(actor, related)
+    return None if condition is None else Case(When(prefixed(condition, f"{path}__"), then=F(f"{path}__{name}")))
 
 
 def require(actor: Actor, record, verb: str) -> None:
@@ -208,4 +250,7 @@ def writable_fields(actor: Actor, entry: Entry | type, *, history: bool = False)
 
 def editing_verbs(entry: Entry) -> tuple[str, ...]:
     """All verbs that a role can grant on an object."""
-    return (*(READING if entry.surface.automatic else EDITING), *entry.verbs)
+    if entry.surface.automatic:
+        return (*READING, *entry.verbs)
+    kept = REWRITING if entry.surface.lasting else ()
+    return (*(verb for verb in EDITING if verb not in kept), *entry.verbs)

@@ -103,11 +103,11 @@ def find(key: str) -> tuple[Actor, SessionData, bool] | None:
     found = person_of(FIND, [digest_of(key), now], extra=3)
     if found is None:
         return None
-    (session_id, created_at, seen_at), user, roles, departments = found
+    (session_id, created_at, seen_at), user, rights = found
     renewed = now - seen_at >= SEEN_EVERY
     if renewed:
         Session.objects.filter(pk=session_id).update(seen_at=now, expires_at=min(now + IDLE, created_at + LONGEST))
-    return build(user, roles, departments, session_key=str(session_id)), SessionData(session_id), renewed
+    return build(user, rights, session_key=str(session_id)), SessionData(session_id), renewed
 
 
 def start(request, user: User) -> Session:

@@ -156,8 +156,8 @@ def find(secret: str) -> Actor | None:
     found = person_of(FIND, [digest, now], extra=3)
     if found is None:
         return None
-    (token_id, scopes, expires_at), user, roles, departments = found
-    actor = build(user, roles, departments, kind="token", id=token_id, limits=tuple(json.loads(scopes)))
+    (token_id, scopes, expires_at), user, rights = found
+    actor = build(user, rights, kind="token", id=token_id, limits=tuple(json.loads(scopes)))
     seconds = (expires_at - now).total_seconds() if expires_at else None
     remembered.put(key, actor, generation, seconds)
     _note_use(token_id, now)

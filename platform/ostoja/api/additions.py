@@ -22,13 +22,17 @@ def _everywhere() -> bool:
     return True
 
 
+def _every(entry: Entry) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Word:
     """One address that a room adds.
 
     ``of`` is the object's label, every object when it is empty; ``record``: it stands below each record. ``read`` answers
     a GET from (actor, entry or record, query), ``do`` a POST from (actor, entry or record, body). Where ``here`` says no,
-    the word is not there at all. ``query`` and ``body`` describe what is given: {name: description}.
+    the word is not there at all, and ``fits`` says below which objects it is. ``query`` and ``body`` describe what is given: {name: description}.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Word:
     read: Callable[..., Mapping] | None = None
     do: Callable[..., Mapping] | None = None
     here: Callable[[], bool] = _everywhere
+    fits: Callable[[Entry], bool] = _every
     query: Mapping[str, object] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
 
@@ -66,7 +71,7 @@ def pattern(record: bool) -> str:
 def words_of(entry: Entry, standing: Mapping[Callable, bool]) -> Iterator[Word]:
     """The words below an object, of those that are here (``standing()`` says, once for all objects)."""
     for word in _words.values():
-        if word.of in ("", entry.label) and standing[word.here]:
+        if word.of in ("", entry.label) and word.fits(entry) and standing[word.here]:
             yield word
 
 
@@ -80,7 +85,7 @@ def answered(request: HttpRequest, slug: str, word: str, key: str | None = None)
     entry = entry_at(request, slug)
     record = key is not None
     found = _words.get((word, record, entry.label)) or _words.get((word, record, ""))
-    if found is None or not found.here():
+    if found is None or not found.fits(entry) or not found.here():
         raise NotFound(_("There is nothing at this address, or you may not see it."))
     if request.method not in found.methods:
         raise WrongMethod([*found.methods, "OPTIONS"])

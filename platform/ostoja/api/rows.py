@@ -11,7 +11,7 @@ from django.db import connection, models
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Cast
 
-from ostoja.access.policy import scope_of, visible
+from ostoja.access.policy import allowed, scope_of, visible
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.registry import Entry
 
@@ -122,10 +122,9 @@ def _label(actor: Actor, field: models.Field) -> object | None:
     """The name of the related record, as far as the actor may see it."""
     other = values.entry_of(field)
     title = title_of(actor, other)
-    scope = scope_of(actor, other, "view") if title is not None else None
-    if scope is None:
+    if title is None or scope_of(actor, other, "view") is None:
         return None
-    if scope == "all":
+    if allowed(actor, other, "view") is None:
         path = F(f"{field.name}__{title.name}")
         return path if values.is_text(title) else Cast(path, models.TextField())
     rows = visible(actor, other.model).filter(pk=OuterRef(field.attname)).values(title.name)[:1]

@@ -12,11 +12,12 @@ from functools import lru_cache
 import orjson
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet
 from django.db.models.functions import Cast, Upper
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import allowed, scope_of, visible, visible_fields
+from ostoja.access.narrowing import in_sight
+from ostoja.access.policy import allowed, scope_of, value_in_sight, visible, visible_fields
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.registry import Entry
@@ -98,14 +99,13 @@ def condition(actor: Actor, entry: Entry, name: str, texts: Sequence[str]) -> Q:
     if not rest or rest in lookups_of(field):
         return _compare(name, head, field, rest, texts)
     other = values.entry_of(field)
-    scope = scope_of(actor, other, "view") if other is not None else None
-    if scope is None:
+    if other is None or scope_of(actor, other, "view") is None:
         raise _unknown(name, entry)
     below, _sep, lookup = rest.partition("__")
     field = readable(actor, other).get(below)
     if field is None or not values.is_filtered(field) or (lookup and lookup not in lookups_of(field)):
         raise _unknown(name, entry)
-    if scope == "all":
+    if allowed(actor, other, "view") is None:
         return _compare(name, f"{head}__{below}", field, lookup, texts)
     inside = _compare(name, below, field, lookup, texts)
     return Q((f"{head}__in", visible(actor, other.model).filter(inside)))
@@ -186,11 +186,12 @@ def _matches(actor: Actor, model: type[models.Model], path: str, word: str) -> Q
     if other is None:
         return None
     inner = _matches(actor, other.model, rest, word)
-    limit = allowed(actor, other, "view")
     if inner is None or (scope_of(actor, other, "view") is None):
         return None
+    part = other.parent is not None and other.parent.model is model  # it has the scope of what is looked for
+    limit = in_sight(actor, other) if part else allowed(actor, other, "view")
     rows = other.model._default_manager.order_by().filter(inner)
-    if limit is not None and not (other.parent is not None and other.parent.model is model):
+    if limit is not None:
         rows = rows.filter(limit)
     if field.auto_created:
         return Q(pk__in=rows.values(field.field.attname))
@@ -202,12 +203,14 @@ def _matches(actor: Actor, model: type[models.Model], path: str, word: str) -> Q
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the order: a path of the record, its field, and whether it may be null."""
+    """One key of the order: a path of the record, its field, and whether it may be null; ``shown`` is what stands for the path
+    where not all that it leads to is in the reader's sight."""
 
     path: str
     field: models.Field
     descending: bool
     nullable: bool
+    shown: Case | None = None
 
     @property
     def folded(self) -> bool:
@@ -216,8 +219,13 @@ class Key:
 
     @property
     def alias(self) -> str:
-        """The name of what is compared: the path, or its alias where it is folded."""
-        return f"sort_{self.path.replace('__', '_')}" if self.folded else self.path
+        """The name of what is compared: the path, or its alias where that is not all."""
+        return self.path if self.expression is None else f"sort_{self.path.replace('__', '_')}"
+
+    @property
+    def expression(self) -> Case | Upper | None:
+        """What is compared instead of the path itself; None when the path is."""
+        return Upper(self.shown or self.path) if self.folded else self.shown
 
 
 class Order:
@@ -234,7 +242,7 @@ class Order:
 
     def of(self, rows: QuerySet) -> QuerySet:
         """The rows with what is compared, so that they can be placed and sorted."""
-        return rows.alias(**{k.alias: Upper(k.path) for k in self.keys if k.folded})
+        return rows.alias(**{k.alias: k.expression for k in self.keys if k.expression is not None})
 
     @property
     def expressions(self) -> list[str]:
@@ -341,7 +349,9 @@ def _key(actor: Actor, entry: Entry, name: str) -> Key | None:
     title = readable(actor, other).get(below) if below else title_of(actor, other)
     if title is None or title.is_relation or not values.is_sorted(title):
         return None
-    return Key(f"{head}__{title.name}", title, name.startswith("-"), field.null or title.null)
+    shown = value_in_sight(actor, other, head, title.name)
+    nullable = field.null or title.null or shown is not None
+    return Key(f"{head}__{title.name}", title, name.startswith("-"), nullable, shown)
 
 
 # --- the whole ----------------------------------------------------------------------------------------------------------

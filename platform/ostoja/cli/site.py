@@ -8,8 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from ostoja.cli.opening import Json, answer, console, opened, table
+from ostoja.kernel import outbound
 
-site = typer.Typer(no_args_is_help=True, help="The sites on which a hybrid tenant lives.")
+site = typer.Typer(
+    no_args_is_help=True,
+    help="The sites on which a hybrid tenant lives. Of all programs of an installation only the agent, `enrol` and `verify` "
+    "connect to other sites, and they to nothing else.",
+)
 TenantOption = Annotated[
     str,
     typer.Option(
@@ -54,12 +59,15 @@ def enrol(
     as_json: Json = False,
 ) -> None:
     """On the premises: join a tenant of the cloud. Everything it has comes here; only HTTPS from here to there is needed."""
+    outbound.begin(outbound.GIVEN)
     with opened():
         from ostoja.hybrid import reaching
+        from ostoja.hybrid.dialling import place_of
         from ostoja.hybrid.joining import join
         from ostoja.kernel.actors import Actor
         from ostoja.tenancy.context import tenant_context
 
+        outbound.reach([place_of(url)])
         address = address and reaching.origin(address)
         link, tenant = join(url, code, name or socket.gethostname(), console().print)
         if address:
@@ -123,12 +131,17 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """On the premises: compare both sides; says `equal`, or lists what differs and why."""
+    outbound.begin(outbound.GIVEN)
     with opened():
+        from ostoja.hybrid.agent import links_to_dial
+        from ostoja.hybrid.dialling import places_of
         from ostoja.hybrid.joining import compare_sites
         from ostoja.kernel.errors import Refused
 
+        tenants = _tenants(tenant)
+        outbound.reach(places_of(url for dials, _link, url in links_to_dial() if dials in tenants))
         found: list[dict[str, Any]] = []
-        for one in _tenants(tenant):
+        for one in tenants:
             found += compare_sites(one, repair=repair)
     columns = ["tenant", "model", "record", "why"]
     answer(
@@ -155,6 +168,52 @@ def policy(
         [[r["tenant"], r["object"], ", ".join(r["leaves"]) or "-", r["why"] or ", ".join(r["stays"])] for r in told],
         "No tenant here is hybrid.",
     ))  # fmt: skip
+
+
+@site.command()
+def insiders(
+    what: Annotated[str, typer.Argument(metavar="OBJECT", help="Such as sales.deal.")],
+    record: Annotated[str, typer.Argument(metavar="ID", help="The sealed record's id.")],
+    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
+    let_in: Annotated[str, typer.Option(metavar="EMAIL", help="Let this person see it.")] = "",
+    shut_out: Annotated[str, typer.Option(metavar="EMAIL", help="Take this person's name off the list.")] = "",
+    as_json: Json = False,
+) -> None:
+    """On the premises: who may see a sealed record, besides its owner and the owners of the tenant; name people, or take names off."""
+    with opened():
+        from ostoja.tenancy.context import tenant_context
+        from ostoja.tenancy.provisioning import find
+
+        with tenant_context(find(tenant)):
+            rows = _insiders(what, record, let_in, shut_out)
+    columns = ["email", "name", "sealed_it"]
+    answer(
+        rows, as_json, lambda told: table(columns, [[r[c] for c in columns] for r in told], "Nobody is on the list.")
+    )
+
+
+def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[str, Any]]:
+    from ostoja.access.models import User
+    from ostoja.access.policy import find
+    from ostoja.hybrid import sealing
+    from ostoja.kernel import registry
+    from ostoja.kernel.actors import Actor
+    from ostoja.kernel.errors import NotFound
+
+    entry, system = registry.get(what), Actor.system("Command line")
+    if entry is None:
+        raise NotFound(f"There is no object “{what}”. Write it like sales.deal.")
+    found = find(system, entry.model, record)
+    for email, act in ((let_in, sealing.let_in), (shut_out, sealing.shut_out)):
+        if email:
+            person = User.objects.filter(email=email.strip().lower()).first()
+            if person is None:
+                raise NotFound(f"Nobody here has the address {email}.")
+            act(system, found, person)
+    return [
+        {"email": one.user.email, "name": one.user.name, "sealed_it": one.sealer}
+        for one in sealing.circle_of(found).insiders
+    ]
 
 
 TenantName = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address.")]

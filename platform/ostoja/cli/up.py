@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ostoja.cli.opening import Home, console, declaration, services, use_home
+from ostoja.kernel import outbound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,19 +36,25 @@ def up(
     job_workers: Annotated[int, typer.Option(help="Processes for background jobs.", min=1, max=64)] = 2,
     home: Home = None,
 ) -> None:
-    """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it."""
+    """Bring Ostoja up: database, broker, migrations, web, worker and schedule. Ctrl-C stops all of it.
+
+    Its programs connect to the database, the broker, the mail server and what `outbound.hosts` names, to nothing else.
+    The agent of a hybrid installation connects to the other sites of its tenants.
+    """
     from ostoja.cli import pairing
     from ostoja.cli.preparing import prepare_apart
     from ostoja.operations.installation import only_one, programs
-    from ostoja.operations.supervisor import Supervisor, answers, free_port
+    from ostoja.operations.supervisor import Supervisor, answering, answers, free_port
 
     use_home(home)
     os.environ["OSTOJA_UP_PORT"] = str(port)
     out = console()
+    outbound.begin(outbound.GIVEN)
     declared = declaration()
-    free_port(host, port)
-    if hybrid:
-        free_port(host, port + 1)
+    ports = [port, port + 1] if hybrid else [port]
+    outbound.reach([(at, one) for at in (host, answering(host)) for one in ports])
+    for one in ports:
+        free_port(host, one)
     with only_one(declared.home, port):
         with out.status("Starting the database and the broker …") as status, services():
             facts = prepare_apart(status.update, declared.home / "logs" / "prepare.log", demo=demo or hybrid)

@@ -32,7 +32,7 @@ class Attachment(Record):
     size = models.BigIntegerField(_("size"), editable=False)
     mime = models.CharField(_("type"), max_length=120, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
-    key = models.CharField(max_length=120, editable=False)
+    key = models.CharField(_("place of the content"), max_length=120, editable=False)
     uploaded_by = models.ForeignKey(
         "access.User", models.PROTECT, null=True, related_name="+", editable=False, verbose_name=_("added by")
     )

@@ -17,9 +17,10 @@ clocks      clocks as the core sees them                           holding   wha
 sending     journal entries to a batch, read through the views     receiving applies a batch, table by table, in one transaction
 writing     rows, many in a statement; refusals found out          taking    rows that go; references that are kept aside
 clashes     conflicts, and two that are both kept                  exchange  one exchange of a link: envelopes out, envelopes in
-dialling    the lower site's mouth, and `agent`, which never stops views     the upper site's ear
+dialling    the lower site's mouth, and `agent`, which never stops and alone may use it (`kernel.outbound`)   views  the upper site's ear
 enrolment, joining   how a site joins                              keys, rotating, recognising, using   who speaks on a link
 labels, policing, adopting, withdrawing   what is sensitive, who decides it, and how it goes
+sealing     who sees what is sealed, and nobody else
 verifying   whether both sites are equal                           renewing, burying, tending   restored sites, graves, from time to time
 files, carrying   bytes of files                                   frames, entering, reaching   the premises inside of the cloud's pages
 pages, words      what people and programs see of it

@@ -11,7 +11,7 @@ class HybridConfig(AppConfig):
         """What hybrid adds to pages, to the API and to every release is declared."""
         from ostoja.tenancy.finishing import after_migrations, in_every_tenant
 
-        from . import reaching, upgrading, words  # noqa: F401
+        from . import reaching, sealing, upgrading, words  # noqa: F401
 
         after_migrations(upgrading.mark)
         in_every_tenant(upgrading.bring_along)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 import orjson
@@ -11,13 +11,15 @@ import urllib3
 from django.db.models import F
 
 from ostoja.kernel.errors import OstojaError
+from ostoja.kernel.outbound import Place, WayClosed
 
 from . import keys, restamping, rotating, using
 from .carrying import packed, unpacked
-from .exchange import Exchange, Message
+from .exchange import UNKNOWN_MANIFEST, Exchange, Message
 from .models import Link, LinkUse, Progress
 from .receiving import LinkSuspect
 from .recognising import LANES, Claim
+from .sites import decided, here
 
 CONNECT, READ = 10, 40  # seconds
 KEYS = 2.0  # seconds between two looks whether new keys are due
@@ -30,24 +32,40 @@ class Unreachable(OstojaError):
     status = 502
 
 
+def place_of(url: str) -> Place:
+    """The host and port to which a line to this address connects. Raises Unreachable for what is no address, or not encrypted."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unreachable(f"“{url}” is no address: write it like https://company.example.com.")
+    local = parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
+    if parts.scheme == "http" and not local:
+        raise Unreachable(f"“{url}” is not encrypted: use https.")
+    if parts.scheme == "http":
+        return "127.0.0.1", parts.port or 80
+    return parts.hostname, parts.port or 443
+
+
+def places_of(urls: Iterable[str]) -> frozenset[Place]:
+    """The places of those of the addresses that can be dialled."""
+    found = set()
+    for url in urls:
+        try:
+            found.add(place_of(url))
+        except Unreachable:
+            continue
+    return frozenset(found)
+
+
 class Line:
     """HTTP to one upper site. Names below ``localhost`` are this machine, whatever its resolver says."""
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Unreachable(f"“{url}” is no address: write it like https://company.example.com.")
-        self.host = parts.netloc
-        local = parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
-        if parts.scheme == "http" and not local:
-            raise Unreachable(f"“{url}” is not encrypted: use https.")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = place_of(self.url)
+        self.host = urlsplit(self.url).netloc
         options = {"timeout": urllib3.Timeout(connect=CONNECT, read=READ), "retries": False, "maxsize": 2}
-        if parts.scheme == "https":
-            self.pool = urllib3.HTTPSConnectionPool(parts.hostname, port, **options)
-        else:
-            self.pool = urllib3.HTTPConnectionPool("127.0.0.1", port, **options)
+        encrypted = urlsplit(self.url).scheme == "https"
+        self.pool = (urllib3.HTTPSConnectionPool if encrypted else urllib3.HTTPConnectionPool)(host, port, **options)
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """POST and answer. Raises Unreachable."""
@@ -59,6 +77,8 @@ class Line:
                 code="certificate",
             ) from error
         except urllib3.exceptions.HTTPError as error:
+            if isinstance(error.__cause__, WayClosed):
+                raise error.__cause__ from error
             raise Unreachable(
                 f"{self.url} does not answer ({type(error).__name__}): see that the other site runs."
             ) from error
@@ -95,6 +115,7 @@ class Caller:
         self.link = link
         self.lane = lane
         self.line = Line(link.url)
+        self.decided = decided()
         self.exchange = Exchange(link)
         self.size = 0
         self.looked = -KEYS
@@ -165,6 +186,11 @@ class Caller:
         elif wish == rotating.WISH and not use.wanted:
             LinkUse.objects.filter(pk=use.pk, generation=use.generation).update(wanted=True)
 
+    def _as_decided(self) -> None:
+        """Speak by what may travel now: it may have been decided anew since the last exchange."""
+        if (mark := decided()) != self.decided:
+            self.exchange.here, self.decided = here(), mark
+
     def push(self) -> bool:
         """Say what is new here, if anything is, and take new keys when they are due; answers whether there was anything."""
         if time.monotonic() - self.looked > KEYS:
@@ -175,8 +201,9 @@ class Caller:
                 self.exchange.progress.refresh_from_db()
                 self.call(self.exchange.outgoing(silent=True))
         self.exchange.progress.refresh_from_db()
-        if not self.exchange.waiting():
+        if not self.exchange.waiting() and self.exchange.progress.problem != UNKNOWN_MANIFEST:
             return False
+        self._as_decided()
         message = self.exchange.outgoing()
         try:
             answer = self.call(message)
@@ -190,6 +217,7 @@ class Caller:
 
     def pull(self) -> int:
         """Ask what is new there; answers how many rows were written."""
+        self._as_decided()
         message = self.exchange.outgoing(silent=True)
         use = rotating.use_of(self.link)
         if (use.trouble, use.trouble_lane) == (LinkSuspect.code, self.lane):

@@ -55,8 +55,8 @@ def who(request: HttpRequest) -> Actor | None:
     found = person_of(FIND, [session_id, sessions.digest_of(key), timezone.now()], extra=1)
     if found is None:
         return None
-    _row, user, roles, departments = found
-    return build(user, roles, departments, session_key=str(session_id))
+    _row, user, rights = found
+    return build(user, rights, session_key=str(session_id))
 
 
 def seal(request: HttpRequest, actor: Actor) -> str:

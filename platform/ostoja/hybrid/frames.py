@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import wraps
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -33,6 +34,7 @@ from ostoja.kernel.record import SYSTEM_FIELDS
 from ostoja.kernel.registry import Entry
 from ostoja.web import display, forms, places
 from ostoja.web.columns import columns, joined, label_of, title_field, title_of
+from ostoja.web.concealing import concealed
 from ostoja.web.inside import inside
 from ostoja.web.reading import search as found_by
 from ostoja.web.views.files import is_files
@@ -66,7 +68,9 @@ def framed(view: View) -> View:
         request.parent = parent
         actor = entering.who(request)
         if actor is None:
-            return sealed(_state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", ""))), parent)
+            with translation.override(_language(request) or translation.get_language()):
+                made = _state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", "")))
+            return sealed(made, parent)
         request.actor, request.user = actor, actor.user
         with ExitStack() as stack:
             stack.enter_context(translation.override(actor.language))
@@ -97,6 +101,17 @@ def _zone(name: str):
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return timezone.get_default_timezone()
+
+
+def _language(request: HttpRequest) -> str:
+    """The language of the page around, for who is not known here yet; empty when it is none of ours."""
+    asked = request.GET.get("lang", "")
+    return asked if asked in dict(settings.LANGUAGES) else ""
+
+
+def _look(request: HttpRequest) -> dict[str, str]:
+    """What the page around said of its looks, for the addresses of the frame's own pages."""
+    return {"theme": request.GET.get("theme", ""), "lang": _language(request)}
 
 
 def sealed(made: HttpResponse, parent: str) -> HttpResponse:
@@ -157,7 +172,7 @@ def record(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     entry = _entry(request, slug)
     names = _asked(request, site, entry)
     shown = columns(request.actor, entry, names)
-    found = find(request.actor, entry.model, pk, related=joined(shown))
+    (found,) = concealed(request.actor, [find(request.actor, entry.model, pk, related=joined(shown))])
     sides = [
         _part(request, site, panel, found) for panel in panels(request.actor, entry)
         if panel.part and held_wholly(site.tables, panel.entry)
@@ -183,7 +198,7 @@ def _drawn(one, found) -> str:
 
 
 def _inside(request: HttpRequest, entry: Entry, pk, part: str, names: list[str]) -> str:
-    query = {"fields": ",".join(names), "theme": request.GET.get("theme", "")}
+    query = {"fields": ",".join(names)} | _look(request)
     return places.with_query(f"/frame/{entry.slug}/{pk}" + (f"/{part}" if part else ""), query)
 
 
@@ -191,7 +206,7 @@ def _part(request: HttpRequest, site: Here, panel: Panel, found) -> dict:
     """The rows of a panel in a few words each."""
     actor, part = request.actor, panel.entry
     shown = columns(actor, part, panel.names)
-    rows = panel.rows(actor, found).select_related(*joined(shown)).order_by("-pk")[:PARTS]
+    rows = concealed(actor, panel.rows(actor, found).select_related(*joined(shown)).order_by("-pk")[:PARTS])
     lead = next((c for c in shown if c.lead), None)
     changes = may(actor, part, "change") and bool(writable_fields(actor, part))
     back = request.get_full_path()
@@ -204,7 +219,7 @@ def _part(request: HttpRequest, site: Here, panel: Panel, found) -> dict:
             "url": places.with_query(f"/frame/{part.slug}/{row.pk}/edit", {"next": back}) if changes else "",
         })  # fmt: skip
     adds = may(actor, part, "add") and part.surface.form and not is_files(part)
-    query = {panel.link: found.pk, "next": back, "theme": request.GET.get("theme", "")}
+    query = {panel.link: found.pk, "next": back} | _look(request)
     return {
         "label": panel.label, "icon": part.surface.icon, "items": items,
         "add_url": places.with_query(f"/frame/{part.slug}/new", query) if adds else "",
@@ -240,10 +255,11 @@ def rows(request: HttpRequest, site: Here, slug: str) -> HttpResponse:
     relations = joined(shown)
     visible_rows = visible(request.actor, entry.model).select_related(*relations)
     if asked:
-        by_key = {r.pk: r for r in visible_rows.filter(pk__in=asked)}
+        by_key = {r.pk: r for r in concealed(request.actor, visible_rows.filter(pk__in=asked))}
         lines = [(key, by_key.get(key)) for key in asked]
     else:
-        lines = [(r.pk, r) for r in visible_rows.order_by(*(entry.surface.sort or ("-pk",)))[:ROWS]]
+        first = visible_rows.order_by(*(entry.surface.sort or ("-pk",)))[:ROWS]
+        lines = [(r.pk, r) for r in concealed(request.actor, first)]
     context = {
         "columns": shown,
         "aligned": bool(asked),
@@ -277,7 +293,7 @@ def new(request: HttpRequest, site: Here, slug: str) -> HttpResponse:
 def edit(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpResponse:
     """Change the values of a record that the cloud may not hold."""
     entry = _entry(request, slug)
-    found = find(request.actor, entry.model, pk)
+    (found,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     decision = explain(request.actor, found, "change")
     if not decision:
         raise NotAllowed(decision.reason)
@@ -335,7 +351,7 @@ def _back(request: HttpRequest, entry: Entry, found, names: list[str]) -> str:
     if wanted.startswith("/frame/"):
         return wanted
     if found is None:
-        return places.with_query(f"/frame/{entry.slug}", {"theme": request.GET.get("theme", "")})
+        return places.with_query(f"/frame/{entry.slug}", _look(request))
     return _inside(request, entry, found.pk, "", names)
 
 
@@ -345,7 +361,6 @@ def _back(request: HttpRequest, entry: Entry, found, names: list[str]) -> str:
 def _files(request: HttpRequest, entry: Entry, wanted: Panel, found) -> dict:
     """The files of a record with the way to each, and to bring another."""
     rows = wanted.rows(request.actor, found).select_related("uploaded_by").order_by("-pk")[:PARTS]
-    theme = {"theme": request.GET.get("theme", "")}
     return {
         "files": [
             {
@@ -354,7 +369,7 @@ def _files(request: HttpRequest, entry: Entry, wanted: Panel, found) -> dict:
             }
             for r in rows
         ],
-        "upload_url": places.with_query(f"/frame/{entry.slug}/{found.pk}/files", theme)
+        "upload_url": places.with_query(f"/frame/{entry.slug}/{found.pk}/files", _look(request))
         if explain(request.actor, found, "change")
         else "",
     }  # fmt: skip
@@ -379,8 +394,7 @@ def upload(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     except Refused as error:
         words = error.message
     if not words:
-        theme = {"theme": request.GET.get("theme", "")}
-        return HttpResponseRedirect(places.with_query(f"/frame/{entry.slug}/{pk}/part/{wanted.name}", theme))
+        return HttpResponseRedirect(places.with_query(f"/frame/{entry.slug}/{pk}/part/{wanted.name}", _look(request)))
     return _render(request, "files", _files(request, entry, wanted, found) | {"refused": words}, 422)
 
 
@@ -431,7 +445,8 @@ def _hits(request: HttpRequest, site: Here, entry: Entry, words: str) -> list[di
     top = entry.surface.inside
     shown = columns(actor, entry, entry.surface.subtitle)
     related = joined(shown) + ((top,) if top else ())
-    found = list(found_by(actor, entry, rows.select_related(*related), words).order_by(title_field(entry), "pk")[:HITS])
+    rows = found_by(actor, entry, rows.select_related(*related), words).order_by(title_field(entry), "pk")[:HITS]
+    found = concealed(actor, rows)
     withheld = set(marked.filter(pk__in=[r.pk for r in found]).values_list("pk", flat=True))
     hits = []
     for one in found:

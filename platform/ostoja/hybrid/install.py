@@ -200,10 +200,10 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
         inherit = (
             # Whoever marks the record above at this moment is waited for, or waits: he sees this row, or it sees his label.
             f'    PERFORM FROM "{parent}" p WHERE p.id = NEW."{table.parent_column}" FOR KEY SHARE;\n'
-            "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, inherited)\n"
-            f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, true FROM hybrid_label l\n"
+            "    INSERT INTO hybrid_label (id, created_at, updated_at, version, model, level, inherited, root)\n"
+            f"    SELECT NEW.id, now(), now(), 1, '{table.label}', l.level, true, coalesce(l.root, l.id) FROM hybrid_label l\n"
             f'    WHERE l.id = NEW."{table.parent_column}" AND l.level > 0\n'
-            "    ON CONFLICT (id) DO UPDATE SET level = excluded.level, inherited = true, updated_at = now()\n"
+            "    ON CONFLICT (id) DO UPDATE SET level = excluded.level, inherited = true, root = excluded.root, updated_at = now()\n"
             "    WHERE hybrid_label.level < excluded.level;\n"
             "    IF FOUND THEN UPDATE hybrid_clock SET label_ver = greatest(label_ver,\n"
             "      (SELECT s.label_floor FROM hybrid_site s WHERE s.here)) + 1 WHERE id = NEW.id; END IF;\n"

@@ -23,8 +23,8 @@ def adopt(run) -> None:
     policing.in_force_changed(run.actor)
 
 
-@handler(joining.COMPARE)
+@handler(joining.COMPARE, elsewhere=True)
 def compare(run) -> None:
-    """Both sites of a link are compared; the result says what differs."""
+    """Both sites of a link are compared, by the agent, which alone may dial; the result says what differs."""
     found = joining.compare_one(run.args["link"])
     run.result(total=len(found), differences=found[: joining.MOST_SHOWN])

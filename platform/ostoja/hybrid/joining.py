@@ -62,10 +62,15 @@ def compare_sites(tenant: Tenant, *, repair: bool = False) -> list[dict]:
 
 def compare_one(link: str) -> list[dict]:
     """What differs over one link of the open tenant. Raises Refused when it is not open, or does not dial."""
+    return compare_link(dialling.Caller(must_dial(link), "push"))
+
+
+def must_dial(link: str) -> Link:
+    """The link of the open tenant with this id. Raises Refused when it is not open, or the other site dials it."""
     found = next((one for one in open_links() if str(one.pk) == link and one.dials), None)
     if found is None:
         raise Refused(_("This link is not open, or the other site dials it: compare there."))
-    return compare_link(dialling.Caller(found, "push"))
+    return found
 
 
 def compare_link(caller: dialling.Caller) -> list[dict]:

@@ -13,7 +13,8 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
 
-from .core.terms import LOCAL, OPEN
+from . import sealing
+from .core.terms import LOCAL, OPEN, SEALED
 from .models import Label
 from .sending import send_again
 from .sites import Here, here
@@ -65,23 +66,26 @@ def _label(actor: Actor, record: Record, level: int) -> int:
             for key in keys:
                 label = present.get(key)
                 own = key == record.pk
+                root = None if own else record.pk
                 if label is None:
                     if level == OPEN:
                         continue
-                    Label(id=key, model=table.label, level=level, inherited=not own).save(force_insert=True)
-                elif label.level != level:
-                    label.level, label.inherited = level, not own
-                    label.save(update_fields=["level", "inherited", "updated_at"])
+                    Label(id=key, model=table.label, level=level, inherited=not own, root=root).save(force_insert=True)
+                elif label.level != level and (own or label.inherited or level in (OPEN, SEALED)):
+                    label.level, label.inherited, label.root = level, not own, root
+                    label.save(update_fields=["level", "inherited", "root", "updated_at"])
                 else:
                     continue
                 moved.append(key)
-            _another_version([str(key) for key in moved])
+            another_version([str(key) for key in moved])
             marked |= {*moved}
         _tell_references(site, family, marked)
+        if level == SEALED and record.pk in marked:
+            sealing.begin(actor, record.pk, marked)
     return len(marked)
 
 
-def _another_version(keys: list[str]) -> None:
+def another_version(keys: list[str]) -> None:
     """What is known of these records elsewhere is older than this label."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -14,7 +14,7 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.record import Record
 
-from . import labels
+from . import labels, sealing
 from .core.terms import LOCAL, OPEN, SEALED
 from .models import Label, PurgeCase, Site
 from .standing import travelling
@@ -70,12 +70,31 @@ def standing_of(record: Record, tables: Tables | None = None) -> Standing:
 def mark(actor: Actor, record: Record, level: int = LOCAL) -> int:
     """Mark a record and its parts: they leave the cloud. Answers how many records are marked now and were not.
 
-    Whoever may change the record may mark it. Raises NotAllowed; Refused in the cloud, and where nothing travels.
+    Whoever may change the record may mark it. Raises NotAllowed; Refused in the cloud, where nothing travels, for what can't be
+    sealed, and for a part that would be less than what it is a part of.
     """
     if level not in (LOCAL, SEALED):
-        sentence = _("A level is 1 (stays here) or 2 (sealed).")
-        raise Refused(sentence, fields={"level": [sentence]})
+        raise _refused(_("A level is 1 (stays here) or 2 (sealed)."))
+    entry = registry.of(type(record))
+    if level == SEALED and (why := sealing.why_never_sealed(entry)):
+        raise _refused(why)
+    above = getattr(record, entry.surface.inside) if entry.parent is not None else None
+    if above is not None and Label.objects.filter(pk=above.pk, level__gt=level).exists():
+        raise _refused(_("It is a part of “{thing}”, which is sealed.").format(thing=above))
     return labels.close(actor, record, level)
+
+
+def _refused(sentence: str) -> Refused:
+    return Refused(sentence, fields={"level": [sentence]})
+
+
+def why_not_sealed(record: Record, stands: Standing, tables: Tables) -> str:
+    """Why a record can't be sealed as it stands; nothing when it can."""
+    if stands.state == SEALED_HERE:
+        return _("It is sealed.")
+    if tables.get(record._meta.label_lower) is None:
+        return _("These records never leave the premises; they need no mark.")
+    return sealing.why_never_sealed(registry.of(type(record)))
 
 
 def open_again(actor: Actor, record: Record) -> int:

@@ -6,13 +6,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from ostoja.kernel.constraints import Check, Follows, Frozen, Rule
 from ostoja.kernel.data import Data, Sync
-from ostoja.kernel.errors import Refused
 from ostoja.kernel.ids import UUID7_SQL
 from ostoja.kernel.record import Record, Thing, verb
 from ostoja.party.numbers import SITE
@@ -24,6 +22,19 @@ IF NEW.here THEN
   ON CONFLICT (code) DO UPDATE SET value = excluded.value;
 END IF;
 RETURN NULL;
+"""
+
+# Who may see a sealed record is forgotten as soon as it is not sealed by itself any more.
+FORGET_INSIDERS = """
+IF NEW.level < 2 OR NEW.root IS NOT NULL THEN DELETE FROM hybrid_insider WHERE label_id = NEW.id; END IF;
+RETURN NULL;
+"""
+
+# Whoever opens the record at this moment is waited for, or waits and forgets this row as well.
+OF_A_SEALED_RECORD = """
+PERFORM FROM hybrid_label l WHERE l.id = NEW.label_id AND l.level = 2 AND l.root IS NULL FOR SHARE;
+IF NOT FOUND THEN {refuse} END IF;
+RETURN NEW;
 """
 
 
@@ -312,19 +323,55 @@ class Absent(Thing):
 
 
 class Label(Record):
-    """The level of one record (0 open, 1 local, 2 sealed); ``id`` is the record's own. ``inherited`` from what it is a part of."""
+    """The level of one record (0 open, 1 local, 2 sealed); ``id`` is the record's own. ``inherited`` from what it is a part of.
+
+    ``root`` is the record whose mark this one follows; empty for a mark of its own.
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     model = models.CharField(_("object"), max_length=80)
     level = models.PositiveSmallIntegerField(_("level"), default=1)
     inherited = models.BooleanField(_("from the record above it"), default=False)
+    root = models.UUIDField(_("record that is marked"), null=True, blank=True)
 
-    data = Data(internal=["model", "level", "inherited"])
+    data = Data(internal=["model", "level", "inherited", "root"])
     sync = Sync.LOCAL
 
     class Meta:
         verbose_name = _("label")
         verbose_name_plural = _("labels")
+        constraints = [Rule(FORGET_INSIDERS, name="label_forgets_its_insiders", on="UPDATE")]
+        indexes = [models.Index(fields=["model"], name="label_sealed", condition=Q(level=2))]
+
+
+class Insider(Record):
+    """A person who may see one sealed record: whoever sealed it (``sealer``), and those who were named since."""
+
+    label = models.ForeignKey(
+        Label, models.PROTECT, related_name="insiders", verbose_name=_("sealed record"), db_index=False
+    )
+    user = models.ForeignKey("access.User", models.PROTECT, related_name="+", verbose_name=_("person"))
+    sealer = models.BooleanField(_("sealed it"), default=False)
+
+    data = Data(internal=["label", "user", "sealer"])
+    sync = Sync.LOCAL
+
+    class Meta:
+        verbose_name = _("person let in")
+        verbose_name_plural = _("people let in")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["label", "user"], name="insider_is_named_once",
+                violation_error_message=_("This person may see it already."),
+            ),
+            Rule(
+                OF_A_SEALED_RECORD, name="insider_is_of_a_sealed_record", on="INSERT OR UPDATE", timing="BEFORE",
+                says=_("This is not sealed, so nobody has to be let in."),
+            ),
+        ]  # fmt: skip
+
+    def __str__(self):
+        return str(self.user)
 
 
 class PolicyRule(Record):
@@ -404,10 +451,6 @@ class PolicyRule(Record):
         from .policing import settled
 
         settled(self, actor)
-
-    def leaving(self, actor):
-        """Decisions are kept: they say who opened what, and when."""
-        raise Refused(_now("Decisions are kept. Withdraw it instead."))
 
     @verb(
         to=State.FORCE,

@@ -186,8 +186,6 @@ def prepare(rule: PolicyRule, actor: Actor, verb: str) -> None:
         _replace(rule)
     elif verb == "withdraw":
         _prepare_withdrawal(rule)
-    else:
-        raise Refused(_("A decision is not changed: withdraw it and make another."))
 
 
 def _prepare_new(rule: PolicyRule, actor: Actor) -> None:

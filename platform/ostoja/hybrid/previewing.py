@@ -12,7 +12,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ostoja.access.policy import may, visible_fields
+from ostoja.access.policy import may, out_of_sight, visible_fields
 from ostoja.documents.models import Attachment
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -155,20 +155,27 @@ def _counted(table: Table, names: Iterable[str], *, whole: bool) -> Passing:
     return out
 
 
-def of_record(record: Record) -> list[Passing]:
-    """What is in a record and its parts that travels: what leaves when it is opened, and what is called back when it is marked."""
+def of_record(record: Record, actor: Actor) -> list[Passing]:
+    """What is in a record and its parts that travels: what leaves when it is opened, and what is called back when it is marked.
+
+    Of parts that are not for this actor nothing is told, nor what a record is called that is not for them.
+    """
     tables = tables_under(policy_in_force())
-    by_label: dict[str, list[Mapping[str, str | None]]] = {}
-    for label, _key, values in labels.preview(record):
-        by_label.setdefault(label, []).append(values)
+    by_label: dict[str, dict[object, Mapping[str, str | None]]] = {}
+    for label, key, values in labels.preview(record):
+        by_label.setdefault(label, {})[key] = values
     out = []
-    for label, rows in by_label.items():
+    for label, by_key in by_label.items():
         table = tables.by_label[label]
+        hidden = out_of_sight(actor, table.model, by_key)
+        rows = [values for key, values in by_key.items() if key not in hidden]
+        if not rows:
+            continue
         passing = _made(table, whole=True)
         passing.records = len(rows)
         ordered = [f.name for f in table.model._meta.concrete_fields if f.name in rows[0]]
         values = {n: [text for row in rows if (text := row[n]) not in (None, "")] for n in ordered}
-        shown = drawn(table.model, {n: list(dict.fromkeys(texts))[:SAMPLES] for n, texts in values.items()})
+        shown = drawn(table.model, {n: list(dict.fromkeys(texts))[:SAMPLES] for n, texts in values.items()}, actor)
         passing.fields = [
             {"name": n, "label": _label(table.model, n), "values": len(values[n]), "samples": shown[n]} for n in ordered if values[n]
         ]  # fmt: skip
@@ -191,15 +198,21 @@ def _label(model: type[models.Model], name: str) -> str:
     return str(capfirst(model._meta.get_field(name).verbose_name))
 
 
-def drawn(model: type[models.Model], samples: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Values as the database writes them, as people read them: what a reference points to is named. One query a reference."""
-    return {name: _drawn(model._meta.get_field(name), texts) for name, texts in samples.items()}
+def drawn(
+    model: type[models.Model], samples: Mapping[str, list[str]], actor: Actor | None = None
+) -> dict[str, list[str]]:
+    """Values as the database writes them, as people read them: what a reference points to is named, as far as it is for this
+    actor, if one is given. One query a reference, or two."""
+    return {name: _drawn(model._meta.get_field(name), texts, actor) for name, texts in samples.items()}
 
 
-def _drawn(column: models.Field, texts: list[str]) -> list[str]:
+def _drawn(column: models.Field, texts: list[str], actor: Actor | None) -> list[str]:
     if column.is_relation:
-        found = {str(r.pk): str(r) for r in column.related_model._default_manager.filter(pk__in=texts)}
-        return [Truncator(found.get(text, text)).chars(MOST_WORDS) for text in texts]
+        related = column.related_model
+        found = {r.pk: str(r) for r in related._default_manager.filter(pk__in=texts)}
+        hidden = out_of_sight(actor, related, found) if actor is not None else ()
+        names = {str(key): _("(not visible)") if key in hidden else name for key, name in found.items()}
+        return [Truncator(names.get(text, text)).chars(MOST_WORDS) for text in texts]
     if column.choices:
         known = {str(value): str(label) for value, label in column.flatchoices}
         return [known.get(text, text) for text in texts]

@@ -20,6 +20,7 @@ from .clocks import Clock
 from .core import apply as applying
 from .core import hlc
 from .core.apply import Held, Outcome
+from .core.labels import whole_of
 from .core.link import LinkTerms
 from .core.link import Site as CoreSite
 from .core.sequence import Inbound, Verdict
@@ -371,7 +372,7 @@ class Attempt:
             holding.keep_stash(key, stash)
         for key, thing in out.things.items():
             if isinstance(thing, Row) and thing.level != state.levels.get(key.id, 0):
-                _label(key, thing.level)
+                _label(key, thing.level, whole_of(thing, self.tables.by_label[key.model].terms))
         clashes.record(self, ops, out, before, state)
         self._park(out)
         gone = {k for k, t in out.things.items() if isinstance(t, Marker) and isinstance(before.things.get(k), Row)}
@@ -464,10 +465,12 @@ def _unwritten(out: Outcome, puts: list[Put], gone: set[Key]) -> list[Entry]:
     return found
 
 
-def _label(key: Key, level: int) -> None:
+def _label(key: Key, level: int, whole: Key | None) -> None:
     label = Label.objects.filter(pk=key.id).first()
     if label is None:
-        Label(id=key.id, model=key.model, level=level, inherited=True).save(force_insert=True)
+        above = Label.objects.filter(pk=whole.id).first() if whole is not None else None
+        root = above.root or above.pk if above is not None else None
+        Label(id=key.id, model=key.model, level=level, inherited=True, root=root).save(force_insert=True)
     elif label.level != level:
         label.level = level
         label.save(update_fields=["level", "updated_at"])

@@ -85,6 +85,16 @@ def here() -> Here:
     )  # fmt: skip
 
 
+def decided() -> tuple:
+    """A mark that is another one as soon as something else may travel from this site. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM hybrid_policyrule), (SELECT max(updated_at) FROM hybrid_policyrule), "
+            "(SELECT md5(adopted) FROM hybrid_site WHERE here)"
+        )
+        return cursor.fetchone()
+
+
 def agreed(ours: Manifest, progress: Progress) -> Tables:
     """The tables of what both manifests allow; nothing before the peer's is known."""
     theirs = bytes(progress.peer_manifest)

@@ -5,7 +5,7 @@ from django.db.models import Q
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Surface
 
-from .models import Conflict, Label, Link, Parked, PolicyRule, PurgeCase, Site
+from .models import Conflict, Insider, Label, Link, Parked, PolicyRule, PurgeCase, Site
 
 
 class Kept(Surface):
@@ -78,13 +78,25 @@ class LabelSurface(Kept):
     list = ["model", "level", "inherited", "created_at"]
 
 
+@surface(Insider)
+class InsiderSurface(Kept):
+    group = ""  # the card of the sealed record shows them
+    slug = "insiders"
+    icon = "user-check"
+    order = 86
+    title = "user"
+    list = ["label", "user", "sealer", "created_at"]
+    filters = ["user"]
+
+
 @surface(PolicyRule)
 class PolicySurface(Surface):
     """Its page in the settings shows what each decision does; here is the list of them."""
 
+    lasting = True
     slug = "policy-rules"
     icon = "shield"
-    order = 86
+    order = 87
     title = "name"
     list = ["about", "name", "level", "state", "proposed_by", "approved_by"]
     form = [("about", "name"), "level"]

@@ -20,7 +20,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel.errors import NotAllowed, OstojaError
 
 from . import carrying, enrolment, files, keys, rotating, using, verifying, withdrawing
-from .exchange import Exchange, Message
+from .exchange import UNKNOWN_MANIFEST, Exchange, Message
 from .models import Link, Progress
 from .recognising import Claim, recognised
 from .sites import actor_of
@@ -151,7 +151,7 @@ def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:
     if WAITERS.acquire(blocking=False):
         try:
             until = time.monotonic() + LONGEST_WAIT
-            while not line.waiting() and time.monotonic() < until:
+            while not line.waiting() and line.progress.problem != UNKNOWN_MANIFEST and time.monotonic() < until:
                 time.sleep(LOOK)
                 line.progress.refresh_from_db()
         finally:

@@ -1,4 +1,4 @@
-"""What hybrid adds to the API of every object: whether a record is shared, marking and opening it; previews of the policy."""
+"""What hybrid adds to the API of objects that travel: whether a record is shared, marking and opening it; previews of the policy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from django.utils.translation import gettext_lazy
 
 from ostoja.api.additions import Word, add
 from ostoja.kernel.actors import Actor
+from ostoja.kernel.data import Sync
 from ostoja.kernel.errors import Refused
 from ostoja.kernel.record import Record
+from ostoja.kernel.registry import Entry
 
-from . import disputes, marking, policing, previewing
+from . import disputes, marking, policing, previewing, sealing
 from .core.terms import LOCAL
 from .models import Conflict, PolicyRule, Site
 from .standing import is_hybrid, kind_here
+
+
+def travels(entry: Entry) -> bool:
+    """Whether records of this object can be on another site at all."""
+    return entry.model.sync != Sync.LOCAL
+
+
+def seals(entry: Entry) -> bool:
+    """Whether records of this object can be sealed."""
+    return travels(entry) and sealing.can_be_sealed(entry)
 
 
 def sharing(actor: Actor, record: Record, query: Mapping) -> dict:
@@ -23,7 +35,7 @@ def sharing(actor: Actor, record: Record, query: Mapping) -> dict:
     if kind_here() == Site.Kind.CLOUD:
         return {"state": marking.SHARED, "why": _("It is in the cloud."), "marked": False, "passes": []}
     stands = marking.standing_of(record)
-    passes = previewing.narrowed(actor, previewing.of_record(record))
+    passes = previewing.narrowed(actor, previewing.of_record(record, actor))
     return _said(stands) | {"passes": previewing.as_data(passes)}
 
 
@@ -40,6 +52,23 @@ def open_again(actor: Actor, record: Record, body: Mapping) -> dict:
     _known(body, ())
     opened = marking.open_again(actor, record)
     return _said(marking.standing_of(record)) | {"records": opened}
+
+
+def insiders(actor: Actor, record: Record, query: Mapping) -> dict:
+    """Who may see a sealed record besides the owners of the tenant."""
+    return _circle(record)
+
+
+def let_in(actor: Actor, record: Record, body: Mapping) -> dict:
+    """Name somebody who may see a sealed record; answers who may then."""
+    sealing.let_in(actor, record, _person(body))
+    return _circle(record)
+
+
+def shut_out(actor: Actor, record: Record, body: Mapping) -> dict:
+    """Take somebody off the list of a sealed record; answers who may see it then."""
+    sealing.shut_out(actor, record, _person(body))
+    return _circle(record)
 
 
 def disputed(actor: Actor, conflict: Conflict, query: Mapping) -> dict:
@@ -64,6 +93,25 @@ def preview_rule(actor: Actor, rule: PolicyRule, query: Mapping) -> dict:
     return _previewed(previewing.of_withdrawal(rule))
 
 
+def _person(body: Mapping) -> object:
+    _known(body, ("user",))
+    return body.get("user")
+
+
+def _circle(record: Record) -> dict:
+    if sealing.label_of(record) is None:
+        return {"sealed": False, "owner": None, "insiders": []}
+    circle = sealing.circle_of(record)
+    return {
+        "sealed": True,
+        "owner": {"id": circle.owner.pk, "label": circle.owner.name} if circle.owner is not None else None,
+        "insiders": [
+            {"id": one.user_id, "label": one.user.name, "sealed_it": one.sealer, "since": one.created_at}
+            for one in circle.insiders
+        ],
+    }
+
+
 def _known(body: Mapping, names: tuple[str, ...]) -> None:
     wrong = {name: [_("There is no such field, or it can't be set.")] for name in body if name not in names}
     if wrong:
@@ -84,14 +132,46 @@ def _previewed(found: previewing.Preview) -> dict:
 
 
 LEVEL = gettext_lazy("0 open, 1 stays here, 2 sealed")
-add(Word("sharing", gettext_lazy("Whether one is shared with the cloud"), read=sharing, here=is_hybrid))
+add(Word("sharing", gettext_lazy("Whether one is shared with the cloud"), read=sharing, here=is_hybrid, fits=travels))
 add(
     Word(
         "mark-sensitive", gettext_lazy("Mark one as sensitive: it leaves the cloud"), do=mark_sensitive, here=is_hybrid,
+        fits=travels,
         body={"level": gettext_lazy("1 stays here (usual), 2 sealed")},
     )
 )  # fmt: skip
-add(Word("open-again", gettext_lazy("Open one again: it goes to the cloud"), do=open_again, here=is_hybrid))
+add(
+    Word(
+        "open-again", gettext_lazy("Open one again: it goes to the cloud"), do=open_again, here=is_hybrid, fits=travels
+    )
+)
+add(
+    Word(
+        "insiders", gettext_lazy("Who may see one that is sealed, besides the owners of the tenant"), read=insiders, here=is_hybrid,
+        fits=seals,
+    )
+)  # fmt: skip
+PERSON = {"user": gettext_lazy("the person's id")}
+add(
+    Word(
+        "let-in",
+        gettext_lazy("Let somebody see one that is sealed"),
+        do=let_in,
+        here=is_hybrid,
+        fits=seals,
+        body=PERSON,
+    )
+)
+add(
+    Word(
+        "shut-out",
+        gettext_lazy("Let somebody not see one any more that is sealed"),
+        do=shut_out,
+        here=is_hybrid,
+        fits=seals,
+        body=PERSON,
+    )
+)
 add(
     Word(
         "preview", gettext_lazy("What a decision would change"), of="hybrid.policyrule", record=False,

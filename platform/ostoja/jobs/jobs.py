@@ -11,16 +11,17 @@ from ostoja.tenancy import pool, provisioning
 from ostoja.tenancy.context import platform_context
 from ostoja.tenancy.fleet import over_tenants
 
-from .queue import send
+from .queue import ELSEWHERE, send
 from .schedule import every
 
 
 @every(seconds=5)
 def sweep() -> int:
     """Send every due job again; a job that runs is protected by its lock. Returns how many were sent."""
-    sql = "SELECT id::text FROM {schema}.jobs_job WHERE state IN ('queued', 'running') AND run_after <= %s"
+    sql = "SELECT id::text FROM {schema}.jobs_job WHERE state IN ('queued', 'running') AND run_after <= %s AND kind <> ALL(%s)"
+    late = timezone.now() - timedelta(seconds=3)
     with platform_context():
-        found = list(over_tenants(connections["owner"], sql, [timezone.now() - timedelta(seconds=3)]))
+        found = list(over_tenants(connections["owner"], sql, [late, list(ELSEWHERE)]))
     for schema, job_id in found:
         send(schema, job_id)
     return len(found)

@@ -15,14 +15,17 @@ from .models import Job
 log = logging.getLogger(__name__)
 
 HANDLERS: dict[str, Callable] = {}
+ELSEWHERE: set[str] = set()  # kinds that no worker does: a process that may do what a worker may not looks for them
 _actors: list[Callable[[Job], Actor]] = []
 
 
-def handler(kind: str):
-    """Register a function ``run(run: Run)`` as the executor of a kind of job."""
+def handler(kind: str, *, elsewhere: bool = False):
+    """Register a function ``run(run: Run)`` as the executor of a kind of job; ``elsewhere``: workers leave it alone."""
 
     def register(function):
         HANDLERS[kind] = function
+        if elsewhere:
+            ELSEWHERE.add(kind)
         return function
 
     return register
@@ -60,6 +63,8 @@ def queue(actor: Actor, kind: str, title: str = "", **args) -> Job:
 
 def send_on_commit(job: Job) -> None:
     """Tell a worker after the commit; when the broker is away, the sweep finds the row."""
+    if job.kind in ELSEWHERE:
+        return
     schema = current_tenant().schema_name
     transaction.on_commit(lambda: send(schema, str(job.pk)), robust=True)
 

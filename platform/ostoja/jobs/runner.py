@@ -17,7 +17,7 @@ from ostoja.kernel.errors import OstojaError
 from ostoja.tenancy.context import current_tenant, tenant_context
 
 from .models import Job
-from .queue import HANDLERS, actor_for
+from .queue import ELSEWHERE, HANDLERS, actor_for
 
 log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
@@ -81,8 +81,11 @@ def lock_key(job_id: uuid.UUID) -> tuple[int, int]:
     return current_tenant().lock_number, zlib.crc32(job_id.bytes) - 2**31
 
 
-def execute(tenant, job_id: uuid.UUID) -> bool:
-    """Run a job if nobody else does. True when this call ran it (to whatever end)."""
+def execute(tenant, job_id: uuid.UUID, *, elsewhere: bool = False) -> bool:
+    """Run a job if nobody else does. True when this call ran it (to whatever end).
+
+    Kinds that no worker does are run by whoever says that it is ``elsewhere``.
+    """
     with tenant_context(tenant):
         key = lock_key(job_id)
         with connection.cursor() as cursor:
@@ -90,16 +93,18 @@ def execute(tenant, job_id: uuid.UUID) -> bool:
             if not cursor.fetchone()[0]:
                 return False
         try:
-            return _claimed(job_id)
+            return _claimed(job_id, elsewhere)
         finally:
             if connection.connection is not None and not connection.in_atomic_block:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
-def _claimed(job_id) -> bool:
+def _claimed(job_id, elsewhere: bool) -> bool:
     now = timezone.now()
     waiting = Job.objects.filter(pk=job_id, state__in=["queued", "running"], run_after__lte=now)
+    if not elsewhere:
+        waiting = waiting.exclude(kind__in=ELSEWHERE)
     if not waiting.update(state="running", attempts=F("attempts") + 1, started_at=now):
         return False
     job = Job.objects.get(pk=job_id)

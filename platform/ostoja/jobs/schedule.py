@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ostoja.kernel import outbound
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +75,7 @@ def _is_leader() -> bool:
 def main() -> None:
     """Run until told to stop; a second schedule waits as a stand-by."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ostoja.settings")
+    outbound.begin(outbound.NAMED)
     import django
 
     django.setup()

@@ -24,7 +24,8 @@ class Actor:
 
     ``user_id`` is the person on whose behalf it is done (None for the system); ``departments`` are the departments
     whose records count as the team's; ``grants`` maps a model label to {verb: scope}; ``classes`` are the data classes
-    that may be seen; ``limits`` is None or the scopes of the API token that narrows the actor.
+    that may be seen; ``limits`` is None or the scopes of the API token that narrows the actor; ``narrowed`` are the objects
+    of which some records may be out of their sight whatever the roles say (None: nobody asked, so it may be any).
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Actor:
     classes: frozenset[str] = frozenset()
     superuser: bool = False
     limits: tuple[str, ...] | None = None
+    narrowed: frozenset[str] | None = None
     user: object | None = None
     session_key: str = ""
     language: str = "en"
@@ -64,6 +66,7 @@ class Actor:
             classes=self.classes,
             superuser=self.superuser,
             limits=self.limits,
+            narrowed=self.narrowed,
             user=self.user,
             language=self.language,
         )

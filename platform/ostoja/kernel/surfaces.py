@@ -90,7 +90,8 @@ class Surface:
     (reverse relations edited inside the form), ``inside`` (foreign key to the record that this one is a part of: rights are
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
-    database itself writes these records: people only see and export them, and do their verbs).
+    database itself writes these records: people only see and export them, and do their verbs), ``lasting`` (people add these
+    records, but nobody changes or deletes them: they go through their verbs).
     """
 
     model = None
@@ -119,6 +120,7 @@ class Surface:
     badges: dict[str, str] = {}
     readonly: Sequence[str] = ()
     automatic = False
+    lasting = False
 
     @classmethod
     def form_fields(cls) -> tuple[str, ...]:

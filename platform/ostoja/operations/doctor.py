@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import OperationalError, connections
 from django.utils import timezone
 
+from ostoja.kernel import outbound
 from ostoja.kernel.errors import NotFound
 from ostoja.operations.database import EXTENSIONS, LEAST_VERSION
 from ostoja.tenancy import fleet, locks, platform_schema, pool, release, template
@@ -249,6 +250,67 @@ def _mail(_patient: Patient) -> Verdict:
             f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT} can't be reached: {error}",
             "Mend mail.url in ostoja.toml.",
         )
+
+
+# What leaves
+
+
+@check("outbound", NOTHING)
+def _outbound(patient: Patient) -> Iterator[Verdict]:
+    """Programs connect to nothing that nobody named; to other sites the agent alone does."""
+    from ostoja.hybrid.agent import links_to_dial
+    from ostoja.hybrid.dialling import places_of
+
+    if not outbound.is_closed():
+        yield (
+            FAIL,
+            "The way out is open: programs connect wherever they like.",
+            "Start them with `ostoja up`, unchanged.",
+        )
+        return
+    named = settings.OUTBOUND["named"]
+    sites = places_of(url for *_link, url in links_to_dial()) if patient.tenants else frozenset()
+    if past := [(host, port) for host, port in named if any(host == h and port in (p, None) for h, p in sites)]:
+        yield (
+            WARN,
+            f"outbound.hosts names {_places(past)}, another site of a tenant: any program could send there, past the sync.",
+            "Take it out of outbound.hosts in ostoja.toml: the agent needs no setting.",
+        )
+        return
+    ways = {"workers": settings.OUTBOUND["mail"], "the agent": sites, "all but the agent": named}
+    beside = "; ".join(f"{who} {_places(places)}" for who, places in ways.items() if places)
+    yield OK, f"The way out is closed. Programs reach the database and the broker{f'; {beside}' if beside else ''}."
+
+
+def _places(places: Iterable[outbound.Place]) -> str:
+    return _some(f"{host}:{'*' if port is None else port}" for host, port in sorted(places, key=str))
+
+
+QUIET = {
+    "log_min_messages": ("log", "fatal", "panic"),
+    "log_min_error_statement": ("panic",),
+    "log_error_verbosity": ("terse",),
+    "log_statement": ("none",),
+    "log_min_duration_statement": ("-1",),
+    "log_min_duration_sample": ("-1",),
+    "log_transaction_sample_rate": ("0",),
+    "log_parameter_max_length_on_error": ("0",),
+}
+
+
+@check("log", DATABASE)
+def _log(_patient: Patient) -> Verdict:
+    """What people enter is not in the database's log: its errors quote values, and statements hold them."""
+    found = dict(_rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(QUIET)]))
+    loud = {name: quiet[0] for name, quiet in QUIET.items() if found.get(name, quiet[0]) not in quiet}
+    if loud:
+        commands = " ".join(f"ALTER SYSTEM SET {name} = '{value}';" for name, value in loud.items())
+        return (
+            WARN,
+            f"Values may come into the database's log, by {_some(loud)}.",
+            f"Keep that log on the premises, or let its administrator run: {commands} SELECT pg_reload_conf();",
+        )
+    return OK, "The database writes no values into its log."
 
 
 # Rights

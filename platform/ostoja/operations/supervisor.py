@@ -262,11 +262,15 @@ def free_port(host: str, port: int) -> None:
         ) from None
 
 
+def answering(host: str) -> str:
+    """Where a server that listens on this address can be asked from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def answers(host: str, port: int) -> bool:
     """Whether a web server on that port gives a whole HTTP answer to ``GET /healthz``."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        with socket.create_connection((host, port), timeout=2) as line:
+        with socket.create_connection((answering(host), port), timeout=2) as line:
             line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return line.recv(64).startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
     except OSError:

@@ -34,8 +34,8 @@ def duplicates(actor: Actor, party: Party) -> list[Duplicate]:
     ):
         if name not in visible_fields(actor, model):
             continue
-        values = model.objects.filter(party=party).values_list(name, flat=True)
-        keys = model.objects.filter(**{f"{name}__in": list(values)}).exclude(party=party).values("party")
+        values = visible(actor, model).filter(party=party).values_list(name, flat=True)
+        keys = visible(actor, model).filter(**{f"{name}__in": list(values)}).exclude(party=party).values("party")
         _add(found, others.filter(pk__in=keys), why)
     same_name = Q(name__iexact=party.name, kind=party.kind)
     _add(found, others.filter(same_name), _("the same name"))

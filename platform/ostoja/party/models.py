@@ -194,7 +194,7 @@ class ContactPoint(Record):
     )
     type = models.CharField(_("type"), max_length=8, choices=Type)
     value = models.CharField(_("value"), max_length=254)
-    value_normalised = models.CharField(max_length=254, editable=False)
+    value_normalised = models.CharField(_("value for comparing"), max_length=254, editable=False)
     label = models.CharField(_("label"), max_length=60, blank=True)
     is_primary = models.BooleanField(_("main one"), default=False)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ostoja.kernel import outbound
+
 from .databases import databases
 from .declaration import load
+from .places import reachable
 
 DECLARATION = load()
 INSTALLATION = DECLARATION.installation
@@ -145,8 +148,11 @@ SILENCED_SYSTEM_CHECKS = ["models.W042"]
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "ostoja.kernel.lines.Line", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"django.request": {"level": "ERROR"}, "granian": {"level": "WARNING"}},
 }
+
+OUTBOUND = reachable(DECLARATION, DATABASES)
+outbound.close(**OUTBOUND)

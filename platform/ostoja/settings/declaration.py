@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ostoja.kernel.errors import OstojaError
+from ostoja.kernel.outbound import Place
 from ostoja.operations.database import APP, OWNER
 from ostoja.operations.embedded.broker import EmbeddedBroker
 from ostoja.operations.embedded.postgres import EmbeddedPostgres
@@ -25,6 +27,8 @@ from ostoja.operations.secrets import secret
 PREFIX = "OSTOJA_"
 NOT_DECLARED_HERE = ("OSTOJA_HOME", "OSTOJA_CONFIG", "OSTOJA_TEST_", "OSTOJA_UP_PORT")
 EMBEDDED = "embedded"
+LISTS = ("extensions", "outbound.hosts")
+A_PLACE = re.compile(r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):(\d{1,5}|\*)")
 
 
 class DeclarationError(OstojaError):
@@ -199,6 +203,28 @@ class Mail(Section):
         return urlsplit(self.url).scheme == "smtps"
 
 
+class Outbound(Section):
+    """``[outbound]``: what programs of this installation may connect to beside its own services, each as ``host:port``."""
+
+    hosts: list[str] = Field(default_factory=list)
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_places(cls, value: list[str]) -> list[str]:
+        places = [place.strip().lower() for place in value]
+        for place in places:
+            found = A_PLACE.fullmatch(place)
+            if not found or (found[2] != "*" and not 0 < int(found[2]) < 65536):
+                raise ValueError(f"names “{place}”: write each as host:port, such as sentry.company.lan:443")
+        return places
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """The hosts and their ports as the way out knows them."""
+        parts = [A_PLACE.fullmatch(place) for place in self.hosts]
+        return frozenset((p[1].strip("[]"), None if p[2] == "*" else int(p[2])) for p in parts if p)
+
+
 class Declaration(Section):
     """Everything that is declared, and what follows from it."""
 
@@ -208,6 +234,7 @@ class Declaration(Section):
     broker: Broker = Field(default_factory=Broker)
     files: Files = Field(default_factory=Files)
     mail: Mail = Field(default_factory=Mail)
+    outbound: Outbound = Field(default_factory=Outbound)
     extensions: list[str] = Field(default_factory=list)
 
     @cached_property
@@ -327,7 +354,7 @@ def _key_of(variable: str) -> str:
 
 def _parsed(key: str, value: str, variable: str) -> Any:
     """Lists are written with commas, tables as JSON, all else as it is."""
-    if key == "extensions":
+    if key in LISTS:
         return [part.strip() for part in value.split(",") if part.strip()]
     if key == "database.parameters":
         try:
@@ -352,6 +379,8 @@ def _sentence(error: ValidationError, sources: Mapping[str, str], file: str) -> 
             return f"{place} {first['ctx']['error']}."
         case "bool_parsing" | "bool_type":
             return f"{place} is “{given}”; it can be true or false."
+        case "list_type":
+            return f"{place} must be a list: write {key.rpartition('.')[2]} = [“…”]."
         case "model_type" | "dict_type":
             return f"{file}: {key} must be a table: write [{key}]."
     return f"{place}: {first['msg'].removeprefix('Input ')}."

@@ -37,7 +37,7 @@ class TestInstallation:
         self.lender = None
 
     def declare(self) -> None:
-        """Make the declaration that the settings will read; nothing of the developer's own is read.
+        """Make the declaration that the settings will read; nothing of the developer's own is read, no test leaves this machine.
 
         ``OSTOJA_TEST_EXTENSIONS`` names extensions that are loaded for this session.
         """
@@ -54,6 +54,7 @@ class TestInstallation:
             "OSTOJA_DATABASE_URL": self.postgres.dsn(APP, self.database),
             "OSTOJA_DATABASE_OWNER_URL": self.postgres.dsn(OWNER, self.database),
             "OSTOJA_INSTALLATION_DEVELOPMENT": "true",
+            "OSTOJA_OUTBOUND_HOSTS": "127.0.0.1:*,[::1]:*,localhost:*",
             "OSTOJA_EXTENSIONS": extensions,
             "DJANGO_SETTINGS_MODULE": "ostoja.settings",
         }

@@ -293,6 +293,13 @@ def decided(samples: Samples, entry: Entry):
     return gate.perform(samples.actor, entry.model, "add", data)
 
 
+def sealed(samples: Samples, entry: Entry):
+    """A label says that a record is sealed, so that people can be let in."""
+    label = samples._written(entry)
+    samples.write(label, "level", 2)
+    return entry.model._default_manager.get(pk=label.pk)
+
+
 # What is set with a state by more than its verb: a second owner agrees to what is opened.
 ALONG: dict[tuple[str, str], Callable[[Samples], dict[str, object]]] = {
     ("hybrid.policyrule", "force"): lambda samples: {"approved_by": samples.of(registry.get("access.user")).pk},
@@ -303,6 +310,7 @@ SPECIAL: dict[str, Callable[[Samples, Entry], models.Model]] = {
     "access.invitation": invited,
     "access.userrole": held,
     "exchange.importrun": Samples._written,
+    "hybrid.label": sealed,
     "hybrid.policyrule": decided,
     "sales.stagechange": stood,
 }

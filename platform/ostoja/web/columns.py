@@ -48,7 +48,14 @@ def title_field(entry: Entry) -> str:
 
 def title_of(record) -> str:
     """What a record is called; never empty."""
+    if is_concealed(record):
+        return _("(not visible)")
     return str(record) or _("(no name)")
+
+
+def is_concealed(record) -> bool:
+    """Whether it stands in for a record that its reader may not know of."""
+    return getattr(record._state, "concealed", False)
 
 
 def label_of(entry: Entry) -> str:
@@ -198,7 +205,7 @@ def _relation(column: Column, record) -> SafeString:
     other = getattr(record, column.field.name)
     if column.pill:
         return display.pill(title_of(other), tone_of_related(other))
-    if not column.linked:
+    if not column.linked or is_concealed(other):
         return conditional_escape(title_of(other))
     return format_html(
         '<a class="hover:underline" href="{}">{}</a>', places.record_of(registry.of(type(other)), key), other

@@ -34,6 +34,7 @@ from ostoja.kernel.registry import Entry
 
 from . import places
 from .columns import currency_of, entry_of, title_of
+from .concealing import concealed
 from .widgets import DateInput, DateTimeInput, MoneyInput, RelationPicker
 
 FEW = 30
@@ -284,7 +285,8 @@ class Lines:
         rows = self.part.model._default_manager.filter(**{self.part.surface.inside: record})
         order = "position" if "position" in self.part.fields else "pk"
         relations = [n for n in self.names if isinstance(self.part.fields[n], models.ForeignKey)]
-        return list(rows.select_related(*relations).order_by(order) if relations else rows.order_by(order))
+        rows = rows.select_related(*relations).order_by(order) if relations else rows.order_by(order)
+        return concealed(self.actor, rows)
 
     def _form(self, index: int | str, line=None, post: QueryDict | None = None) -> RecordForm:
         form = plain_form(

@@ -12,20 +12,21 @@ from functools import cached_property
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum
 from django.http import QueryDict
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from ostoja.access.models import User
-from ostoja.access.policy import may, visible, visible_fields
+from ostoja.access.policy import may, value_in_sight, visible, visible_fields
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
 from . import display
 from .columns import Column, entry_of, kind_of, may_see, title_field, title_of
+from .concealing import concealed
 from .widgets import plain_number
 
 PAGE = 50
@@ -37,11 +38,17 @@ NONE = "none"  # a filter's value for “empty”
 
 @dataclass(frozen=True)
 class Key:
-    """One field of an order."""
+    """One field of an order; ``shown`` is what stands for it where not all that the path leads to is in the reader's sight."""
 
     path: str
     down: bool
     nullable: bool
+    shown: Case | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of what is compared."""
+        return self.path if self.shown is None else f"_shown_{self.path.replace('__', '_')}"
 
 
 def path_field(model: type[models.Model], path: str) -> tuple[models.Field | None, bool, bool]:
@@ -254,14 +261,23 @@ class Listing:
                 break
             field, nullable, many = path_field(self.entry.model, path)
             if field is not None and not many:
-                keys.append(Key(path, down, nullable))
+                shown = self._in_sight(path)
+                keys.append(Key(path, down, nullable or shown is not None, shown))
         down = paths[-1].startswith("-") if paths else True
         return [*keys, Key("id", down, False)]
+
+    def _in_sight(self, path: str) -> Case | None:
+        """What a path to a related record's field shows this reader; None when all of it."""
+        head, _sep, rest = path.partition("__")
+        field = self.entry.fields.get(head)
+        related = entry_of(field.related_model) if rest and field is not None and field.is_relation else None
+        return None if related is None else value_in_sight(self.actor, related, head, rest)
 
     def page(self, columns: Sequence[Column] = (), related: Sequence[str] = ()) -> Page:
         """The page that the query's ``after`` or ``before`` cursor points to. One query."""
         keys = self.keys()
-        rows = self.rows()
+        shown = {k.name: k.shown for k in keys if k.shown is not None}
+        rows = self.rows().alias(**shown)
         back = bool(self.query.get("before")) and not self.query.get("after")
         place = decode(self.query.get("before" if back else "after", ""), self.entry.model, keys)
         if place is None:
@@ -273,11 +289,11 @@ class Listing:
         names = tuple(
             dict.fromkeys([c.field.name for c in columns if c.kind in ("person", "relation")] + list(related))
         )
-        rows = self.entry.model._default_manager.filter(pk__in=wanted)
+        rows = self.entry.model._default_manager.filter(pk__in=wanted).alias(**shown)
         if names:
             rows = rows.select_related(*names)
-        rows = rows.annotate(**{f"_k{i}": F(k.path) for i, k in enumerate(keys) if "__" in k.path})
-        found = list(rows.order_by(*order))
+        rows = rows.annotate(**{f"_k{i}": F(k.name) for i, k in enumerate(keys) if "__" in k.path})
+        found = concealed(self.actor, rows.order_by(*order))
         more, found = len(found) > PAGE, found[:PAGE]
         if back:
             found.reverse()
@@ -374,7 +390,7 @@ def _matches(actor: Actor, model: type[models.Model], path: str, word: str) -> Q
 
 def _order(key: Key, back: bool):
     """Empty values come last, in both directions."""
-    expression = F(key.path)
+    expression = F(key.name)
     nulls = ({"nulls_first": True} if back else {"nulls_last": True}) if key.nullable else {}
     return expression.desc(**nulls) if key.down != back else expression.asc(**nulls)
 
@@ -386,18 +402,18 @@ def beyond(keys: Sequence[Key], place: Sequence[object], back: bool) -> Q:
         past = _past(key, value, back)
         if past is not None:
             condition |= equal & past
-        equal &= Q(**{f"{key.path}__isnull": True}) if value is None else Q(**{key.path: value})
+        equal &= Q(**{f"{key.name}__isnull": True}) if value is None else Q(**{key.name: value})
     first, value = keys[0], place[0]
     if value is not None and not first.nullable:  # lets an index start at the right place
-        condition &= Q(**{f"{first.path}__{'lte' if first.down != back else 'gte'}": value})
+        condition &= Q(**{f"{first.name}__{'lte' if first.down != back else 'gte'}": value})
     return condition
 
 
 def _past(key: Key, value: object, back: bool) -> Q | None:
     if value is None:
-        return Q(**{f"{key.path}__isnull": False}) if back else None
-    past = Q(**{f"{key.path}__{'lt' if key.down != back else 'gt'}": value})
-    return past | Q(**{f"{key.path}__isnull": True}) if key.nullable and not back else past
+        return Q(**{f"{key.name}__isnull": False}) if back else None
+    past = Q(**{f"{key.name}__{'lt' if key.down != back else 'gt'}": value})
+    return past | Q(**{f"{key.name}__isnull": True}) if key.nullable and not back else past
 
 
 def encode(keys: Sequence[Key], record) -> str:

@@ -1,8 +1,11 @@
-"""The WSGI application that granian serves."""
+"""The WSGI application that granian serves. Its process connects to nothing but the services and what is named for it."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 
+from ostoja.kernel import outbound
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ostoja.settings")
+outbound.begin(outbound.NAMED)
 application = get_wsgi_application()

@@ -80,3 +80,31 @@ def listen():
 def sinks():
     """``sinks(tenant, log)`` -> {name: content} of every place where something of the tenant may lie."""
     return sinks_of
+
+
+@pytest.fixture
+def hosts():
+    """The cloud's host, and another one, outside of the premises."""
+    from outside import Host
+
+    made = [Host(), Host("127.0.0.2")]
+    yield made
+    for host in made:
+        host.close()
+
+
+@pytest.fixture(scope="module")
+def web(installation, tmp_path_factory):
+    """``web(open=False)``: a web process of the premises with strangers in it, its way out closed or not."""
+    from outside import Web
+
+    made = {}
+
+    def serve(*, open: bool = False) -> Web:
+        if open not in made:
+            made[open] = Web(tmp_path_factory.mktemp("web") / "web.log", open=open)
+        return made[open]
+
+    yield serve
+    for one in made.values():
+        one.close()

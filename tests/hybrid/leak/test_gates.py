@@ -1,7 +1,12 @@
-"""Each gate holds alone: with any one of them open nothing leaks, and with all of them open the scan finds what leaked."""
+"""Each gate holds alone: with any one of them open nothing leaks, and with all of them open the scan finds what leaked.
+
+The first four hold what the sync tells, one behind the other. The fifth, the closed way out, holds what other code would send past
+the sync; behind it stands that what is logged has no values. Code that reads a value and sends it itself is held by it alone.
+"""
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import orjson
@@ -23,6 +28,7 @@ from ostoja.party.models import Party
 from ostoja.tenancy.context import current_tenant, schema_context, tenant_context
 from ostoja.testing.canaries import Canaries
 
+WAYS = ("crash_shipper", "update_check", "support_bundle", "metrics", "look_up")
 CLOSED = {"a closed field", "a closed amount", "a marked record", "a value of the time when it was marked"}
 
 
@@ -40,7 +46,7 @@ class Watched(Pair):
 
 
 @pytest.fixture
-def scene(lender, listen):
+def scene(lender, listen, hosts, web):
     """Both sites, the cloud has let go of what is closed; three canaries and a signal are about to be written."""
     cloud, premises = lender.lend(), lender.lend()
     party = fill(cloud)
@@ -50,7 +56,16 @@ def scene(lender, listen):
     with tenant_context(cloud):
         withdrawing.withdraw()
     pair.talk()
-    return SimpleNamespace(pair=pair, party=party, canaries=Canaries(), signals=Canaries(), log=listen(cloud))
+    return SimpleNamespace(
+        pair=pair,
+        party=party,
+        canaries=Canaries(),
+        signals=Canaries(),
+        log=listen(cloud),
+        hosts=hosts,
+        web=web,
+        way_out=False,
+    )
 
 
 def work(scene) -> None:
@@ -70,6 +85,15 @@ def work(scene) -> None:
     with tenant_context(premises):
         labels.reopen(SYSTEM, Party.objects.get(pk=once.pk))
     do(premises, Deal, "add", {"title": "Chairs", "party": scene.party.pk, "amount": "5"})
+
+
+def strangers(scene, path: str = "/careless", ways=WAYS) -> dict[str, str]:
+    """What code that is none of ours does in the web process of the premises; what came of it."""
+    asked = {"schema": scene.pair.premises.schema_name, "party": str(scene.party.pk)}
+    places = [host.place for host in scene.hosts]
+    if path == "/log":
+        return scene.web(open=scene.way_out).ask(path, **asked, to=places[0])
+    return scene.web(open=scene.way_out).ask(path, **asked, to=",".join(places), ways=",".join(ways))
 
 
 # gates that are opened
@@ -134,12 +158,18 @@ def an_open_door(scene, monkeypatch) -> None:
     install(scene.pair.cloud, ours.tables, ours.number, in_cloud=True, owner=False, closed=False)
 
 
-GATES = [values_in_the_outbox, a_role_that_reads_all, terms_without_levels, an_open_door]
+def a_way_out(scene, monkeypatch) -> None:
+    """G5: programs of the premises connect wherever they like."""
+    scene.way_out = True
+
+
+GATES = [values_in_the_outbox, a_role_that_reads_all, terms_without_levels, an_open_door, a_way_out]
 
 
 def leaked(scene, sinks) -> tuple[set[str], dict[str, set[str]]]:
-    """(what was on the wire, what lies where in the cloud) after everything was told, or could not be."""
-    told = set().union(*(scene.canaries.found(packed) for packed in scene.pair.down))
+    """(what was on a wire, what lies where in the cloud) after everything was told, or could not be."""
+    outside = [sent for host in scene.hosts for sent in host.kept]
+    told = set().union(*(scene.canaries.found(packed) for packed in [*scene.pair.down, *outside]))
     there = sinks(scene.pair.cloud, scene.log)
     return told, {name: found for name, content in there.items() if (found := scene.canaries.found(content))}
 
@@ -156,6 +186,7 @@ def talk(scene) -> bool:
 def test_with_all_gates_closed_nothing_leaks_and_open_values_arrive(scene, sinks):
     work(scene)
     assert talk(scene)
+    strangers(scene)
     assert leaked(scene, sinks) == (set(), {})
     assert any(scene.signals.found(packed) for packed in scene.pair.down)
     found = {n for n, content in sinks(scene.pair.cloud, scene.log).items() if scene.signals.found(content)}
@@ -167,7 +198,34 @@ def test_with_one_gate_open_nothing_leaks(scene, sinks, monkeypatch, gate):
     gate(scene, monkeypatch)
     work(scene)
     talk(scene)
+    strangers(scene, "/log" if gate is a_way_out else "/careless")
     assert leaked(scene, sinks) == (set(), {})
+    assert bool(scene.hosts[0].kept) == (gate is a_way_out)
+
+
+def test_what_strangers_send_past_the_sync_is_refused_by_the_closed_way_alone(scene, sinks, monkeypatch):
+    for gate in GATES[:4]:
+        gate(scene, monkeypatch)
+    work(scene)
+    outcomes = strangers(scene)
+    assert len(outcomes) == len(WAYS) * len(scene.hosts)
+    for way, outcome in outcomes.items():
+        place = "cloud.example" if way.startswith("look_up") else way.partition(" ")[2]
+        assert outcome.startswith("WayClosed: ") or "may not connect" in outcome, (way, outcome)
+        assert place in outcome and "outbound.hosts" in outcome
+        assert not scene.canaries.found(outcome)
+    assert [sent for host in scene.hosts for sent in host.kept] == []
+    log = scene.web().log.read_text()
+    assert all(host.place in log for host in scene.hosts) and not scene.canaries.found(log)
+
+
+def test_what_the_premises_log_of_an_error_has_no_value(scene):
+    scene.way_out = True
+    work(scene)
+    strangers(scene, "/log")
+    shipped = b"".join(scene.hosts[0].kept)
+    assert b"party_counter" in shipped and b"ValueError" in shipped and shipped.count(b"Job 1") == 2
+    assert scene.canaries.found(shipped) == scene.canaries.found(scene.web(open=True).log.read_bytes()) == set()
 
 
 def test_what_comes_to_a_closed_door_is_neither_kept_nor_logged(scene, sinks, monkeypatch):
@@ -186,5 +244,12 @@ def test_with_all_gates_open_the_scan_finds_what_leaked(scene, sinks, monkeypatc
     talk(scene)
     told, there = leaked(scene, sinks)
     assert told == CLOSED
+    outcomes = strangers(scene, ways=WAYS[:4])
+    assert set(outcomes.values()) == {"sent"}
+    until = time.monotonic() + 5
+    while len(scene.hosts[1].kept) < 10 and time.monotonic() < until:
+        time.sleep(0.02)
+    for host in scene.hosts:
+        assert [scene.canaries.found(sent) for sent in host.kept].count({"a closed field"}) == 4
     assert there.keys() >= {"table party_party"}
     assert set().union(*there.values()) >= CLOSED - {"a value of the time when it was marked"}

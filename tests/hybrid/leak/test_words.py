@@ -91,7 +91,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("sql", WRONG.values(), ids=WRONG)
-def test_what_the_database_refuses_is_said_without_the_value(tenant, sql):
+def test_what_the_database_refuses_is_said_and_logged_without_the_value(installation, tenant, sql):
     canaries = Canaries()
     do(tenant, Party, "add", {"kind": "org", "name": "Acme"})
     word = canaries.text("a value")
@@ -101,6 +101,7 @@ def test_what_the_database_refuses_is_said_without_the_value(tenant, sql):
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     found = said(refused.value)
     assert found.message and not canaries.found(f"{found.message} {found.code} {found.fields}")
+    assert canaries.in_file(installation.postgres.log) == set()
 
 
 @pytest.fixture
@@ -222,6 +223,7 @@ def test_what_is_typed_in_the_cloud_and_refused_is_in_no_file_of_the_database(sc
 
 def test_the_embedded_database_logs_no_values(installation):
     wanted = {
+        "log_min_messages": "log",
         "log_error_verbosity": "terse",
         "log_min_error_statement": "panic",
         "log_parameter_max_length": "0",

@@ -287,14 +287,14 @@ class Pair:
         self.lead(self.premises, self.proxy.port)
         return self.proxy
 
-    def lead(self, side: Installation, port: int) -> None:
-        """Let the link of the lower site go to this port of this machine, as if the cloud had moved."""
+    def lead(self, side: Installation, port: int, *, kill: bool = True) -> None:
+        """Let the link of the lower site go to this port of this machine, as if the cloud had moved; at once with ``kill``."""
         url = f"http://demo.localhost:{port}"
         with closing(side.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET session_replication_role = replica")
             cursor.execute("UPDATE hybrid_link SET url = %s WHERE url <> %s RETURNING id", [url, url])
             moved = cursor.fetchall()
-        if moved:
+        if moved and kill:
             side.kill("agent")
 
     def at_rest(self, seconds: float = 60) -> None:

@@ -68,6 +68,7 @@ def test_a_full_disk_is_told_and_mends_itself_when_there_is_room(pair, line):
         pair.cloud.call("PATCH", f"/deals/{deal}", {"source": "while the disk was full"})
         until(
             lambda: sentence_in(pair.premises.home / "logs" / "postgres.log", "No space left")
+            or sentence_in(pair.premises.home / "logs" / "web.log", "DiskFull")
             or sentence_in(pair.premises.log, "are free on the disk"), 30, pair.premises.log.read_text,
         )  # fmt: skip
     until(pair.premises.answers, 90, pair.premises.log.read_text)

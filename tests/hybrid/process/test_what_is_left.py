@@ -50,10 +50,15 @@ def over(both):
         there = story.closed.found(dump(both.premises)) | set().union(
             *story.closed.in_files(both.premises.home / "files").values()
         )
+        logs = {
+            place: set().union(*(c.in_file(place) for c in (story.closed, story.open, story.recalled)))
+            for side in (both.cloud, both.premises)
+            for place in (side.home / "logs").iterdir()
+        }
     finally:
         both.stop()
         line.close()
-    return SimpleNamespace(pair=both, story=story, wire=line.bytes, dump=dumped, there=there)
+    return SimpleNamespace(pair=both, story=story, wire=line.bytes, dump=dumped, there=there, logs=logs)
 
 
 class Story:
@@ -294,6 +299,14 @@ def test_nothing_closed_is_in_a_dump_of_the_cloud(over):
 
 def test_no_file_of_the_cloud_holds_what_is_closed(over):
     assert in_files(over, over.story.closed) == {}
+
+
+@pytest.mark.parametrize("side", ["cloud", "premises"])
+def test_no_program_of_either_side_has_logged_a_value(over, side):
+    folder = getattr(over.pair, side).home / "logs"
+    logs = {place.stem: found for place, found in over.logs.items() if place.parent == folder}
+    assert logs.keys() >= {"web", "worker", "schedule", "postgres", "broker"}
+    assert {name: found for name, found in logs.items() if found} == {}
 
 
 def test_what_was_called_back_is_in_no_live_data(over):

@@ -21,7 +21,7 @@ from ostoja.web.inside import inside, must
 from ostoja.web.views.settings import frame
 
 from .. import enrolment, health
-from ..joining import COMPARE
+from ..joining import COMPARE, must_dial
 from ..models import EnrolmentCode, Link, Site
 
 HERE = "/settings/hybrid/links"
@@ -246,6 +246,7 @@ def verify(request: HttpRequest, pk) -> HttpResponse:
         raise NotFound(_("The premises compare: verify there."))
     back = HttpResponseRedirect(HERE)
     try:
+        must_dial(str(link.pk))
         queue(request.actor, COMPARE, _("Comparing with {site}").format(site=link.site), link=str(link.pk))
     except OstojaError as error:
         return says.say(back, error.message, "red")

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from ostoja.access.models import User
@@ -208,14 +209,24 @@ def approve(request: HttpRequest, pk) -> HttpResponse:
         raise Refused(_("This is decided already."))
     context = {
         "heading": _("Open: {what}").format(what=rule),
-        "words": _("{name} proposed this.").format(name=rule.proposed_by),
         "preview": previewing.of_decision(rule.about, rule.name, rule.level),
-        "action": f"{HERE}/{rule.pk}/approve",
-        "submit": _("Approve: let it leave"),
-        "icon_name": "check",
-        "variant": "danger",
         "reject_url": f"{HERE}/{rule.pk}/withdraw",
     }
+    if rule.proposed_by_id == request.actor.user_id:
+        context |= {
+            "waits": _("You proposed this yourself: another owner approves it."),
+            "reject": pgettext("proposal", "Take it back"),
+            "lonely": _owners() < 2,
+        }
+    else:
+        context |= {
+            "words": _("{name} proposed this.").format(name=rule.proposed_by),
+            "action": f"{HERE}/{rule.pk}/approve",
+            "submit": _("Approve: let it leave"),
+            "icon_name": "check",
+            "variant": "danger",
+            "reject": _("Reject"),
+        }
     return _preview(request, context, problem)
 
 

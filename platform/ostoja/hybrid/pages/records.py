@@ -21,6 +21,7 @@ from .. import marking, previewing
 from ..core.terms import LOCAL, OPEN, SEALED
 from ..models import Absent, Site
 from ..standing import kind_here, travelling
+from . import circle
 
 TONES = {marking.SHARED: "blue", marking.STAYS: "green", marking.SEALED_HERE: "violet"}
 ICONS = {marking.SHARED: "cloud", marking.STAYS: "lock", marking.SEALED_HERE: "shield"}
@@ -55,7 +56,21 @@ def state(request: HttpRequest, entry: Entry, record) -> additions.Part | None:
         if stands.marked and not stands.inherited and request.actor.superuser else "",
         "purges_url": "/settings/hybrid/purges" if request.actor.superuser else "",
     }  # fmt: skip
+    if kind == Site.Kind.PREMISES and not stands.inherited:
+        context |= _sealing(request, entry, record, stands)
     return additions.Part("hybrid/state.html", context)
+
+
+def _sealing(request: HttpRequest, entry: Entry, record, stands: marking.Standing) -> dict:
+    """The way to seal a record; of a sealed one, who sees it, and the way back."""
+    sealed, url = stands.state == marking.SEALED_HERE, _of_record(entry, record.pk, "mark")
+    marks = marking.may_mark(request.actor, record)
+    seals = marks and not marking.why_not_sealed(record, stands, _tables_for(request, Site.Kind.PREMISES))
+    return {
+        "seal_url": places.with_query(url, {"level": SEALED}) if seals else "",
+        "unseal_url": places.with_query(url, {"level": LOCAL}) if sealed and marks else "",
+        "circle": circle.shown(request, entry, record) if sealed else None,
+    }
 
 
 @additions.elsewhere
@@ -102,22 +117,47 @@ def _premises(request: HttpRequest) -> None:
 @require_http_methods(["GET", "POST"])
 @of_object
 def mark(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
-    """What the cloud has of a record and its parts, and the button that calls it back."""
+    """What the cloud has of a record and its parts, and the button that calls it back; with ``level=2`` the one that seals it."""
     _premises(request)
     record = find(request.actor, entry.model, pk)
-    url = places.record_of(entry, pk)
+    asked = request.POST if request.method == "POST" else request.GET
+    level = SEALED if asked.get("level") == str(SEALED) else LOCAL
+    stands = marking.standing_of(record, _tables_for(request, Site.Kind.PREMISES))
+    way = _way(stands, level)
     if request.method == "POST":
-        marking.mark(request.actor, record, SEALED if request.POST.get("level") == "2" else LOCAL)
-        text = _("“{thing}” stays on the premises from now on; the cloud gives it up.").format(thing=title_of(record))
-        return says.say(HttpResponseRedirect(url), text)
+        marking.mark(request.actor, record, level)
+        return says.say(HttpResponseRedirect(places.record_of(entry, pk)), way["done"].format(thing=title_of(record)))
     if not marking.may_mark(request.actor, record):
         raise Refused(_("Whoever may change a record may mark it; you may not change this one."))
-    return _page(request, entry, record, {
-        "heading": _("Mark as sensitive: {thing}").format(thing=title_of(record)),
-        "words": _("It stays on the premises, with all its parts, and is called back from the cloud."),
-        "preview": previewing.Preview(returns=_passing(request, record)),
-        "submit": _("Mark as sensitive"), "icon_name": "lock", "variant": "primary",
+    shared = stands.state == marking.SHARED
+    return _page(request, entry, record, way | {
+        "heading": way["heading"].format(thing=title_of(record)), "hidden": [("level", level)],
+        "preview": previewing.Preview(returns=_passing(request, record)) if shared else None, "variant": "primary",
     })  # fmt: skip
+
+
+def _way(stands: marking.Standing, level: int) -> dict[str, str]:
+    """The words for sealing, for taking a seal away, and for marking."""
+    if level == SEALED:
+        return {
+            "heading": _("Seal: {thing}"),
+            "words": _("It stays on the premises with all its parts, and only its owner, the owners of the organisation, you, and the people whom one of you names see it. For everybody else it is not there."),
+            "submit": _("Seal"), "icon_name": "shield",
+            "done": _("“{thing}” is sealed. Name the people who may see it besides you."),
+        }  # fmt: skip
+    if stands.state == marking.SEALED_HERE:
+        return {
+            "heading": _("Take the seal away: {thing}"),
+            "words": _("It stays on the premises. Everybody whose role shows such records sees it again, and the list of people is forgotten."),
+            "submit": _("Take the seal away"), "icon_name": "shield-x",
+            "done": _("“{thing}” is not sealed any more; it stays on the premises."),
+        }  # fmt: skip
+    return {
+        "heading": _("Mark as sensitive: {thing}"),
+        "words": _("It stays on the premises, with all its parts, and is called back from the cloud."),
+        "submit": _("Mark as sensitive"), "icon_name": "lock",
+        "done": _("“{thing}” stays on the premises from now on; the cloud gives it up."),
+    }  # fmt: skip
 
 
 @require_http_methods(["GET", "POST"])
@@ -142,7 +182,7 @@ def open_again(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
 
 
 def _passing(request: HttpRequest, record) -> list[previewing.Passing]:
-    return previewing.narrowed(request.actor, previewing.of_record(record))
+    return previewing.narrowed(request.actor, previewing.of_record(record, request.actor))
 
 
 def _page(request: HttpRequest, entry: Entry, record, context: dict) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from . import conflicts, links, policy, purges, records
+from . import circle, conflicts, links, policy, purges, records
 
 KEY = r"(?P<pk>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 
@@ -24,4 +24,6 @@ urlpatterns = [
     path("settings/hybrid/purges/verify", purges.verify),
     re_path(rf"^hybrid/(?P<slug>[a-z][a-z0-9-]*)/{KEY}/mark$", records.mark),
     re_path(rf"^hybrid/(?P<slug>[a-z][a-z0-9-]*)/{KEY}/open$", records.open_again),
+    re_path(rf"^hybrid/(?P<slug>[a-z][a-z0-9-]*)/{KEY}/let-in$", circle.let_in),
+    re_path(rf"^hybrid/(?P<slug>[a-z][a-z0-9-]*)/{KEY}/shut-out$", circle.shut_out),
 ]

@@ -35,7 +35,8 @@ PARAMETERS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
-    # personal data stays out of the log: no statements, no values, no "Key (email)=(…)" details
+    # personal data stays out of the log: no statements, no details, and no errors of statements, which quote values
+    "log_min_messages": "log",
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
     "log_parameter_max_length": "0",

@@ -39,6 +39,7 @@ from ..columns import (
     tone_of,
     tone_of_related,
 )
+from ..concealing import concealed
 from ..inside import of_object
 from ..reading import Listing
 from .lists import about, changed_query, chips
@@ -116,18 +117,13 @@ def board(request: HttpRequest, entry: Entry) -> HttpResponse:
     sums = _sums(request.actor, entry, rows)
     facts = _Facts(request.actor, entry)
     movable = may(request.actor, entry, "change")
-    shown = []
+    laid, shown = [], []
     for lane in lanes:
         count, total = sums.get(lane.key, (0, ""))
-        cards = (
-            list(
-                rows.filter(**{declared.field: lane.value})
-                .select_related(*facts.joined)
-                .order_by(*_order(entry))[:CARDS_IN_LANE]
-            )
-            if count
-            else []
-        )
+        cards = rows.filter(**{declared.field: lane.value}).select_related(*facts.joined).order_by(*_order(entry))
+        laid.append((lane, count, total, list(cards[:CARDS_IN_LANE]) if count else []))
+    concealed(request.actor, [card for _lane, _count, _total, cards in laid for card in cards])
+    for lane, count, total, cards in laid:
         shown.append(
             {
                 "key": lane.key,
@@ -328,6 +324,7 @@ def _moved(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         )
     card = None
     if record is not None:
+        concealed(request.actor, [record])
         card = facts.card(
             record, str(getattr(record, entry.fields[declared.field].attname)), may(request.actor, entry, "change")
         )
@@ -446,7 +443,7 @@ def _events(actor, entry: Entry, rows, start: dt.date, end: dt.date) -> dict[dt.
     if lane is not None and lane.kind == "relation":
         shown = shown.select_related(lane.name)
     events = defaultdict(list)
-    for record in shown.order_by(declared.start, "pk"):
+    for record in concealed(actor, shown.order_by(declared.start, "pk")):
         at = getattr(record, declared.start)
         local = timezone.localtime(at) if timed else None
         if lane is not None and lane.kind == "relation":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
+from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -19,7 +20,8 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
 
 from .. import additions, display, forms, held, places, plain, says
-from ..columns import Column, columns, entry_of, label_of, row_of, title_field, title_of
+from ..columns import Column, columns, entry_of, is_concealed, label_of, row_of, title_field, title_of
+from ..concealing import concealed
 from ..inside import inside, is_htmx, must, of_object
 from ..reading import NONE, PAGE, Filter, Listing, search
 from ..widgets import RelationPicker
@@ -321,7 +323,7 @@ def options(request: HttpRequest, entry: Entry) -> HttpResponse:
     for name in request.GET:  # narrowed by another field of the form, e.g. the stages of one pipeline
         if name in seen and entry.fields[name].is_relation and (key := parse_uuid(request.GET[name])):
             rows = rows.filter(**{entry.fields[name].attname: key})
-    found = rows.order_by(title_field(entry), "pk")[:8]
+    found = concealed(request.actor, rows.order_by(title_field(entry), "pk")[:8])
     made = [{"id": r.pk, "label": title_of(r), "sub": subtitle(request.actor, entry, r)} for r in found]
     return render(request, "ostoja/parts/options.html", {"options": made, "q": words})
 
@@ -333,7 +335,7 @@ def subtitle(actor, entry: Entry, record) -> str:
         if one.kind in ("person", "relation") and one.field.name not in record._state.fields_cache:
             continue
         value = getattr(record, one.field.name)
-        if value in (None, ""):
+        if value in (None, "") or (isinstance(value, models.Model) and is_concealed(value)):
             continue
         said.append(str(getattr(record, f"get_{one.name}_display")()) if one.kind == "choice" else str(value))
     return " · ".join(words for words in said if words != title_of(record))

@@ -13,6 +13,7 @@ from ostoja.kernel import registry
 
 from .. import places
 from ..columns import columns, joined, label_of, title_field, title_of
+from ..concealing import concealed
 from ..context import GROUPS
 from ..inside import inside
 from ..reading import search
@@ -64,7 +65,7 @@ def _hits(actor, entry, q: str) -> list[dict]:
             "sub": subtitle(actor, entry, r),
             "url": places.record_of(entry, r.pk),
         }
-        for r in rows[:HITS]
+        for r in concealed(actor, rows[:HITS])
     ]
 
 

@@ -195,46 +195,37 @@ class OwnerForm(forms.Form):
 def owner(request: HttpRequest, pk) -> HttpResponse:
     """Hand the ownership over."""
     user = engine.user_of(request.actor, pk)
-    form = OwnerForm(request.POST or None)
-    status = 200
-    if request.method == "POST":
-        status = 422
-        if form.is_valid():
-            try:
-                engine.transfer_ownership(request.actor, user, form.cleaned_data["password"])
-                return _done(_("{name} is the owner now.").format(name=user.name))
-            except OstojaError as error:
-                blame(form, error if isinstance(error, Refused) else Refused(error.message))
     words = _("You stay here with your roles, but only {name} decides about everything then.").format(name=user.name)
-    return _dialog(
-        request,
-        form,
-        _("Make {name} the owner").format(name=user.name),
-        words,
-        _("Hand over"),
-        "key-round",
-        status,
-        "danger",
-    )
+    return _with_password(
+        request, user, engine.transfer_ownership, _("{name} is the owner now."),
+        (_("Make {name} the owner").format(name=user.name), words, _("Hand over"), "key-round"), "danger",
+    )  # fmt: skip
 
 
 @inside
 def co_owner(request: HttpRequest, pk) -> HttpResponse:
     """Make somebody an owner beside oneself."""
     user = engine.user_of(request.actor, pk)
+    words = _("You both decide about everything then; some decisions need two owners.")
+    return _with_password(
+        request, user, engine.share_ownership, _("{name} is an owner as well now."),
+        (_("Make {name} an owner too").format(name=user.name), words, _("Make an owner"), "shield"), "primary",
+    )  # fmt: skip
+
+
+def _with_password(request, user: User, do, done: str, shown: tuple, variant: str) -> HttpResponse:
+    """What the owner's own password is asked for: ``do`` it, and say what is ``done``."""
     form = OwnerForm(request.POST or None)
     status = 200
     if request.method == "POST":
         status = 422
         if form.is_valid():
             try:
-                engine.share_ownership(request.actor, user, form.cleaned_data["password"])
-                return _done(_("{name} is an owner as well now.").format(name=user.name))
+                do(request.actor, user, form.cleaned_data["password"])
+                return _done(done.format(name=user.name))
             except OstojaError as error:
                 blame(form, error if isinstance(error, Refused) else Refused(error.message))
-    words = _("You both decide about everything then; some decisions need two owners.")
-    title = _("Make {name} an owner too").format(name=user.name)
-    return _dialog(request, form, title, words, _("Make an owner"), "shield", status)
+    return _dialog(request, form, *shown, status, variant)
 
 
 def _dialog(request, form, title, words, submit, icon, status=200, variant="primary") -> HttpResponse:

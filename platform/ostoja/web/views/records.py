@@ -35,6 +35,7 @@ from ..columns import (
     tone_of,
     tone_of_related,
 )
+from ..concealing import concealed
 from ..inside import is_htmx, must, of_object
 from ..story import story
 from .files import attached, is_files
@@ -109,6 +110,7 @@ def card(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         record = find(actor, entry.model, pk, related=joined(shown))
     except NotFound:
         return _elsewhere(request, entry, pk)
+    concealed(actor, [record])
     related = panels(actor, entry)
     tabs = [p for p in related if not p.part]
     names = [p.name for p in tabs] + ["history"]
@@ -220,7 +222,7 @@ def _told_by_lane(record, shown: list[Column]) -> set[str]:
 def _side(actor, panel: Panel, record, url: str) -> dict:
     """Parts of a record in a few lines: contact points, addresses …"""
     shown = columns(actor, panel.entry, panel.names)
-    rows = panel.rows(actor, record).select_related(*joined(shown)).order_by("pk")[:SIDE_ROWS]
+    rows = concealed(actor, panel.rows(actor, record).select_related(*joined(shown)).order_by("pk")[:SIDE_ROWS])
     lead = next((c for c in shown if c.lead), None)
     items = []
     can_change = may(actor, panel.entry, "change")
@@ -253,7 +255,7 @@ def _right(actor, panel: Panel, record) -> dict:
         rows = rows.filter(board.within)
     lane = column(actor, panel.entry, board.field)
     total = column(actor, panel.entry, board.total) if board.total else None
-    rows = rows.select_related(*joined([lane] if lane else [])).order_by("-pk")[:4]
+    rows = concealed(actor, rows.select_related(*joined([lane] if lane else [])).order_by("-pk")[:4])
     items = [
         {
             "title": title_of(r),
@@ -271,7 +273,8 @@ def _related(request: HttpRequest, panel: Panel, record) -> dict:
     actor = request.actor
     shown = columns(actor, panel.entry, panel.names)
     order = (*panel.entry.surface.sort, "-pk")
-    rows = list(panel.rows(actor, record).select_related(*joined(shown)).order_by(*order)[: TAB_ROWS + 1])
+    rows = panel.rows(actor, record).select_related(*joined(shown)).order_by(*order)[: TAB_ROWS + 1]
+    rows = concealed(actor, rows)
     line = panel.entry.surface.inside == panel.link
     add = may(actor, panel.entry, "add") and panel.entry.surface.form and not line
     here = request.path + f"?tab={panel.name}"
@@ -439,7 +442,7 @@ def do(request: HttpRequest, entry: Entry, pk, verb: str) -> HttpResponse:
     spec = entry.verbs.get(verb)
     if spec is None or not may(request.actor, entry, verb):
         raise NotFound(_("There is no such action."))
-    record = find(request.actor, entry.model, pk)
+    (record,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     choices = forms.Choices(request.actor)
     form = forms.verb_form(request.actor, entry, record, spec) if spec.arguments else None
     if request.method == "GET":
@@ -490,7 +493,7 @@ def _version(request: HttpRequest) -> int | None:
 @of_object
 def delete(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     """Delete one record."""
-    record = find(request.actor, entry.model, pk)
+    (record,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     name = title_of(record)
     back = places.list_of(entry)
     if entry.parent is not None:
@@ -522,7 +525,7 @@ def new(request: HttpRequest, entry: Entry) -> HttpResponse:
 def edit(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     """Change a record."""
     relations = [f.name for f in entry.fields.values() if isinstance(f, models.ForeignKey)]
-    record = find(request.actor, entry.model, pk, related=tuple(relations))
+    (record,) = concealed(request.actor, [find(request.actor, entry.model, pk, related=tuple(relations))])
     decision = explain(request.actor, record, "change")
     if not decision:
         raise NotAllowed(decision.reason)

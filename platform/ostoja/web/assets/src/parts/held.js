@@ -22,6 +22,7 @@ const load = (place) => {
   const theme = document.documentElement.dataset.theme || "system";
   const url = new URL(frame.dataset.src);
   url.searchParams.set("theme", theme);
+  url.searchParams.set("lang", document.documentElement.lang);
   frame.src = url;
   clearTimeout(waiting.get(place));
   waiting.set(place, setTimeout(() => show(place, "away"), PATIENCE));
