@@ -19,7 +19,7 @@ from . import clocks as clocking
 from .clocks import Clock
 from .core import apply as applying
 from .core import hlc
-from .core.apply import Held, Outcome
+from .core.apply import Outcome
 from .core.labels import whole_of
 from .core.link import LinkTerms
 from .core.link import Site as CoreSite
