@@ -19,9 +19,9 @@ from django.utils import timezone
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import OstojaError
+from ostoja.kernel.memory import undisturbed
 
 from . import renewing, restamping
-from .batches import undisturbed
 from .core import apply as applying
 from .core import epochs, graves
 from .core.sequence import Verdict
