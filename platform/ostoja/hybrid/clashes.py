@@ -81,6 +81,8 @@ def _settled(out: Outcome, before: Held) -> None:
     back = [k.id for k, t in out.things.items() if isinstance(t, Row) and not isinstance(before.things.get(k), Row)]
     if back:
         Conflict.objects.filter(record__in=back, rule="deleted", state=state.OPEN).update(state=state.SETTLED)
+    if not Conflict.objects.filter(state=state.OPEN).exclude(field="").exists():
+        return
     rows = Conflict.objects.raw(
         "SELECT * FROM hybrid_conflict WHERE state = 'open' AND field <> '' AND record = ANY(%s::uuid[])",
         [[key.id for key in out.things]],
@@ -119,8 +121,8 @@ def note(
     """Keep one conflict, owned by the record's owner; ``op`` is what the other site said."""
     owner = None
     table = attempt.tables.get(key.model)
-    if state is not None and table is not None and "owner" in table.columns and key.id in state.values:
-        owner = state.values[key.id][table.place["owner"]]
+    if state is not None and table is not None and "owner" in table.columns:
+        owner = state.values.get(key.id, {}).get("owner")
     Conflict.objects.create(
         about=key.model, record=key.id, field=name, rule=rule, ours=ours, theirs=theirs, site=attempt.link.site,
         reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner, **_written(op, name),

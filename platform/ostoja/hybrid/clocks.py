@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import orjson
 from django.db import connection
 
+from .batches import array
 from .core.terms import OPEN, SEALED
 from .core.wire import ZERO, Cell, Marker, Row, Ship, Stamp, Thing
 
@@ -44,6 +45,9 @@ class Clock:
 
     def cells(self, values: Mapping[str, str | None]) -> dict[str, Cell]:
         """Values with their stamps."""
+        if not self.stamps:
+            whole = self.whole
+            return {name: Cell(value, whole) for name, value in values.items()}
         return {name: self.cell(name, value) for name, value in values.items()}
 
     def cell(self, name: str, value: str | None) -> Cell:
@@ -115,7 +119,7 @@ def read(keys: Iterable[str], *, source: str = "hybrid_clock", lock: bool = Fals
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {COLUMNS} FROM {source} WHERE id = ANY(%s::uuid[])" + (" ORDER BY id FOR UPDATE" if lock else ""),
-            [list(keys)],
+            [array(keys)],
         )
         return dict(map(parse, cursor.fetchall()))
 
@@ -127,14 +131,14 @@ def write(clocks: Mapping[str, Clock]) -> None:
     some = list(clocks.values())
     with connection.cursor() as cursor:
         cursor.execute(WRITE, [
-            list(clocks), [c.model for c in some], [c.cl for c in some], [c.whole.hlc for c in some], [c.whole.site for c in some],
-            [orjson.dumps(c.stamps).decode() for c in some], [c.top for c in some], [c.withheld for c in some],
-            [c.label_ver for c in some], [orjson.dumps(c.ships).decode() for c in some],
+            array(clocks), [c.model for c in some], array(c.cl for c in some), array(c.whole.hlc for c in some), array(c.whole.site for c in some),
+            [orjson.dumps(c.stamps).decode() for c in some], array(c.top for c in some), [c.withheld for c in some],
+            array(c.label_ver for c in some), [orjson.dumps(c.ships).decode() for c in some],
         ])  # fmt: skip
 
 
 def levels(keys: Iterable[str], *, source: str = "hybrid_label") -> dict[str, int]:
     """The levels of those of these records that have a label."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT id::text, level FROM {source} WHERE id = ANY(%s::uuid[])", [list(keys)])
+        cursor.execute(f"SELECT id::text, level FROM {source} WHERE id = ANY(%s::uuid[])", [array(keys)])
         return dict(cursor.fetchall())

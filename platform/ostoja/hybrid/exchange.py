@@ -19,6 +19,7 @@ from django.utils import timezone
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import OstojaError
+from ostoja.kernel.memory import undisturbed
 
 from . import renewing, restamping
 from .core import apply as applying
@@ -92,6 +93,7 @@ class Message:
     knows: str = ""
     refused: str = ""
 
+    @undisturbed()
     def pack(self) -> bytes:
         """The message as bytes: sealed envelopes behind a head, compressed."""
         parts = [encode(e) for e in self.envelopes]
@@ -106,6 +108,7 @@ class Message:
         return zstandard.ZstdCompressor(level=LEVEL).compress(len(head).to_bytes(4, "big") + head + b"".join(parts))
 
     @classmethod
+    @undisturbed()
     def unpack(cls, packed: bytes) -> Message:
         """The message in these bytes. Raises BadMessage."""
         try:
@@ -151,6 +154,7 @@ class Exchange:
             )
             return cursor.fetchone()[0] or bool(self._control())
 
+    @undisturbed()
     def outgoing(self, *, silent: bool = False) -> Message:
         """What this site has to say now; ``silent``: nothing but how far it is. Raises Retired."""
         self._fresh()
@@ -217,6 +221,7 @@ class Exchange:
 
     # in
 
+    @undisturbed()
     def incoming(self, message: Message, size: int = 0) -> Counts:
         """Apply what came; each envelope in one transaction with the cursor. Answers what became of it.
 
@@ -388,10 +393,9 @@ def _check(envelope: Envelope) -> None:
         for op in envelope.ops:
             if not KEY.fullmatch(op.key.id):
                 raise ValueError
-            if isinstance(op, Fields | Snap) and not all(
-                c.value is None or isinstance(c.value, str) for c in op.cells.values()
-            ):
-                raise ValueError
+            for cell in op.cells.values() if isinstance(op, Fields | Snap) else ():
+                if cell.value is not None and type(cell.value) is not str:
+                    raise ValueError
     except ValueError:
         raise BadMessage("The message names what is no key, or a value that is no text.") from None
 

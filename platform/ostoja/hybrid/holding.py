@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from django.db import connection
 
 from . import clocks as clocking
+from .batches import array
 from .clocks import Clock
 from .core.apply import Held, Parked
 from .core.purge import WHOLE
@@ -18,6 +19,8 @@ from .models import Stash as StashRow
 from .tables import Table, Tables
 
 ALIAS = "~"
+UNNUMBERED = "FROM journal_change WHERE seq IS NULL AND (actor <> %s OR origin = %s)"
+UNACKNOWLEDGED = "FROM journal_change WHERE seq > %s AND (actor <> %s OR origin = %s)"
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Holding:
     held: Held
     clocks: dict[str, Clock] = field(default_factory=dict)
     levels: dict[str, int] = field(default_factory=dict)
-    values: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
+    values: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
 
 class Reader:
@@ -37,7 +40,7 @@ class Reader:
         self.tables, self.link, self.peer, self.here, self.acked = tables, link, peer, here, acked
 
     def read(self, keys: Iterable[Key], names: Collection[str] | None = None) -> Holding:
-        """The state of these records; with ``names`` the core sees just these fields of them."""
+        """The state of these records; with ``names`` the core sees just these fields of them, unless more is owed or waits."""
         by_model: dict[str, list[str]] = defaultdict(list)
         for key in keys:
             by_model[key.model].append(key.id)
@@ -48,17 +51,16 @@ class Reader:
         for label, some in by_model.items():
             table = self.tables.get(label)
             if table is not None:
-                out.values |= values(table, some, lock=True)
+                out.values |= values(table, some, names, lock=True)
         out.clocks = clocking.read(ids, lock=True)
-        out.levels = clocking.levels(ids)
-        aside = absent(ids)
-        stashes, parked = self._stashes(ids), self._parked(ids)
-        if stashes or parked:
-            names = None
+        labels, aside, stashes, parked = self._kept()
+        out.levels = clocking.levels(ids) if labels else {}
+        aside = absent(ids) if aside else {}
+        stashes, parked = self._stashes(ids) if stashes else {}, self._parked(ids) if parked else {}
+        if (stashes or parked) and names is not None:
+            return self.read(keys)
         things, ships = {}, {}
         for label, some in by_model.items():
-            table = self.tables.get(label)
-            shown = [(n, i) for n, i in table.place.items() if names is None or n in names] if table else []
             for id in some:
                 clock = out.clocks.get(id)
                 if clock is None:
@@ -67,23 +69,33 @@ class Reader:
                 if not clock.alive:
                     things[key] = clock.marker(level)
                 elif row is not None:
-                    kept = aside.get(id, {})
-                    cells = {n: clock.cell(n, kept[n] if row[i] is None and n in kept else row[i]) for n, i in shown}
-                    things[key] = Row(cells, clock.cl, level, clock.label_ver)
+                    if id in aside:
+                        row = row | {n: value for n, value in aside[id].items() if n in row and row[n] is None}
+                    things[key] = Row(clock.cells(row), clock.cl, level, clock.label_ver)
                 if clock.ships and (ship := clock.ship(self.peer)) is not None:
                     ships[key] = ship
         out.held = Held(things, stashes, ships, self._pending([key.id for key in things]), parked)
         return out
 
+    def _kept(self) -> tuple[bool, ...]:
+        """Whether there are any labels, references kept aside, stashes, parked operations: mostly there are none."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM hybrid_label), EXISTS (SELECT FROM hybrid_absent), EXISTS (SELECT FROM hybrid_stash), "
+                "EXISTS (SELECT FROM hybrid_parked WHERE link_id = %s)",
+                [str(self.link.pk)],
+            )
+            return cursor.fetchone()
+
     def _stashes(self, ids: list[str]) -> dict[Key, Stash]:
-        found = StashRow.objects.raw("SELECT * FROM hybrid_stash WHERE id = ANY(%s::uuid[])", [ids])
+        found = StashRow.objects.raw("SELECT * FROM hybrid_stash WHERE id = ANY(%s::uuid[])", [array(ids)])
         return {Key(s.model, str(s.pk)): stash_of(s) for s in found}
 
     def _parked(self, ids: list[str]) -> dict[Key, list[Parked]]:
         found: dict[Key, list[Parked]] = {}
         rows = ParkedRow.objects.raw(
             "SELECT * FROM hybrid_parked WHERE link_id = %s AND record = ANY(%s::uuid[]) ORDER BY id",
-            [str(self.link.pk), ids],
+            [str(self.link.pk), array(ids)],
         )
         for row in rows:
             key = Key(row.about, str(row.record))
@@ -93,13 +105,17 @@ class Reader:
     def _pending(self, ids: list[str]) -> dict[Key, frozenset[str]]:
         """Fields changed here that the peer has not acknowledged; ``*`` for a whole record."""
         found: dict[Key, frozenset[str]] = {}
-        if not ids:
-            return found
+        ours = [self.acked, f"site:{self.link.pk}", self.here]
         with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT EXISTS (SELECT {UNNUMBERED}) OR EXISTS (SELECT {UNACKNOWLEDGED})", [*ours[1:], *ours]
+            )
+            if not ids or not cursor.fetchone()[0]:
+                return found
             cursor.execute(
                 "SELECT c.model, c.record::text, c.op, c.fields FROM journal_change c WHERE c.record = ANY(%s::uuid[]) "
                 "AND (c.seq IS NULL OR c.seq > %s) AND (c.actor <> %s OR c.origin = %s)",
-                [ids, self.acked, f"site:{self.link.pk}", self.here],
+                [array(ids), *ours],
             )
             for model, id, op, columns in cursor.fetchall():
                 table = self.tables.get(model)
@@ -114,21 +130,19 @@ class Reader:
         return found
 
 
-def values(table: Table, ids: Iterable[str], *, lock: bool = False) -> dict[str, tuple[str | None, ...]]:
-    """{key: texts} of these rows of a table: all its travelling columns, in the order of ``columns``."""
-    columns = ", ".join(f'"{c.column}"::text' for c in table.columns.values())
+def values(
+    table: Table, ids: Iterable[str], names: Collection[str] | None = None, *, lock: bool = False
+) -> dict[str, dict[str, str | None]]:
+    """{key: {field: text}} of these rows of a table: all fields that travel, or those of these names."""
+    names = [n for n in table.columns if names is None or n in names]
+    columns = "".join(f', "{table.columns[n].column}"::text' for n in names)
     with connection.cursor() as cursor:
         cursor.execute(
-            f'SELECT id::text, {columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])'
+            f'SELECT id::text{columns} FROM "{table.name}" WHERE id = ANY(%s::uuid[])'
             + (" ORDER BY id FOR NO KEY UPDATE" if lock else ""),
-            [list(ids)],
+            [array(ids)],
         )
-        return {row[0]: row[1:] for row in cursor.fetchall()}
-
-
-def named(table: Table, row: tuple[str | None, ...] | None) -> dict[str, str | None]:
-    """{field: text} of a row as ``values`` gives it."""
-    return dict(zip(table.columns, row, strict=True)) if row is not None else {}
+        return {id: dict(zip(names, row, strict=True)) for id, *row in cursor.fetchall()}
 
 
 def absent(ids: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -137,7 +151,7 @@ def absent(ids: Iterable[str]) -> dict[str, dict[str, str]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT record::text, field, target::text, alias FROM hybrid_absent WHERE record = ANY(%s::uuid[])",
-            [list(ids)],
+            [array(ids)],
         )
         for record, name, target, alias in cursor.fetchall():
             found.setdefault(record, {})[name] = f"{ALIAS if alias else ''}{target}"

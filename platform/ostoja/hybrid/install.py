@@ -293,38 +293,40 @@ def _closed_sql(table: Table) -> str:
 
 def view_sql(table: Table, ceiling: int, alias_key: str) -> str:
     """The view of what may leave: open columns as text; rows without a label; references to labelled rows as aliases."""
-    columns = ["t.id"]
+    columns, joins = ["t.id"], []
     for name in table.open(ceiling):
         column = table.columns[name]
         value = f't."{column.column}"'
         if column.refers:
-            value = _reference_sql(column, ceiling, alias_key)
+            value, joined = _reference_sql(column, ceiling, alias_key, len(columns))
+            joins += joined
         columns.append(f'({value})::text AS "{name}"')
     rows = f"WHERE NOT EXISTS (SELECT FROM hybrid_label l WHERE l.id = t.id AND l.level > {ceiling})"
     return (
         f'CREATE VIEW "{view_of(table, ceiling)}" WITH (security_barrier = true) AS '
-        f'SELECT {", ".join(columns)} FROM "{table.name}" t {rows}'
+        f'SELECT {", ".join(columns)} FROM "{table.name}" t {" ".join(joins)} {rows}'
     )
 
 
-def _reference_sql(column: Column, ceiling: int, alias_key: str) -> str:
-    """A reference as it travels: the key, also of a record that is kept aside; an alias of one that may not be known."""
-    kept = f"SELECT a.%s FROM hybrid_absent a WHERE a.record = t.id AND a.field = '{column.field}'"
-    target = f't."{column.column}"'
+def _reference_sql(column: Column, ceiling: int, alias_key: str, number: int) -> tuple[str, list[str]]:
+    """(a reference as it travels, the joins that it needs): the key, also of a record that is kept aside; or an alias.
+
+    Joined, not asked for row by row: nearly no reference is kept aside or leads to a labelled record.
+    """
+    target, aside, label, joins = f't."{column.column}"', f"a{number}", f"l{number}", []
     if column.null:
-        target = f"coalesce({target}, ({kept % 'target'} AND NOT a.alias))"
+        joins.append(f"LEFT JOIN hybrid_absent {aside} ON {aside}.record = t.id AND {aside}.field = '{column.field}'")
+        target = f"coalesce({target}, CASE WHEN NOT {aside}.alias THEN {aside}.target END)"
     said = f"{target}::text"
     if ceiling == CLOUD_CEILING:
+        joins.append(f"LEFT JOIN hybrid_label {label} ON {label}.id = {target} AND {label}.level > {ceiling}")
         alias = (
             f"encode(substring(sha256(convert_to('{alias_key}' || {target}::text, 'UTF8')) FROM 1 FOR 16), 'hex')::uuid"
         )
-        said = (
-            f"CASE WHEN EXISTS (SELECT FROM hybrid_label l WHERE l.id = {target} AND l.level > {ceiling}) "
-            f"THEN '~' || {alias} ELSE {said} END"
-        )
+        said = f"CASE WHEN {label}.id IS NOT NULL THEN '~' || {alias} ELSE {said} END"
     if column.null:
-        said = f"coalesce({said}, '~' || ({kept % 'target'} AND a.alias))"
-    return said
+        said = f"coalesce({said}, CASE WHEN {aside}.alias THEN '~' || {aside}.target END)"
+    return said, joins
 
 
 def install(

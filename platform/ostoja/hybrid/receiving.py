@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from . import clocks as clocking
 from .clocks import Clock
 from .core import apply as applying
 from .core import hlc
-from .core.apply import Held, Outcome
+from .core.apply import Outcome
 from .core.labels import whole_of
 from .core.link import LinkTerms
 from .core.link import Site as CoreSite
@@ -115,6 +115,17 @@ class _Undone(Exception):
     """An attempt met refusals: all of it is undone."""
 
 
+@dataclass
+class Decided:
+    """What operations come to, over the state of the database that was read for them: rows to be written and to be deleted."""
+
+    ops: list[Op]
+    out: Outcome
+    state: Holding
+    puts: list[Put] = field(default_factory=list)
+    deletes: list[tuple[Table, Key, Row]] = field(default_factory=list)
+
+
 class Attempt:
     """One run over a batch in a savepoint. ``refused`` are the records that an earlier one found out the database refuses."""
 
@@ -189,8 +200,10 @@ class Attempt:
 
     def _phase(self, ops: Iterable[Op], only_fields_of: Table | None = None) -> None:
         ops = list(ops)
-        if not ops:
-            return
+        if ops:
+            self._write(self._decide(ops, self._read(ops, only_fields_of)))
+
+    def _read(self, ops: list[Op], only_fields_of: Table | None) -> Holding:
         on = self.on
         reader = Reader(self.tables, self.link, on.peer, on.here.number, on.acked)
         parts = self._parts(ops)
@@ -200,9 +213,21 @@ class Attempt:
         held = state.held
         held.parts = parts
         held.refused, held.recovering, held.expired, held.retold = self.refused, on.recovering, on.expired, on.retold
-        before = Held(dict(held.things))
-        out = applying.run(ops, held, Outcome(Verdict.APPLY, self.inbound), on.site, on.terms, on.now_ms)
-        self._write(ops, out, state, before)
+        return state
+
+    def _decide(self, ops: list[Op], state: Holding) -> Decided:
+        """What these operations come to; asks the database nothing."""
+        on, before = self.on, state.held.things
+        out = applying.run(ops, state.held, Outcome(Verdict.APPLY, self.inbound), on.site, on.terms, on.now_ms)
+        decided = Decided(ops, out, state)
+        for key, thing in out.things.items():
+            was = before.get(key)
+            table = self.tables.get(key.model)
+            if isinstance(thing, Row) and table is not None:
+                decided.puts.append(_put(table, key, was, thing, state))
+            elif isinstance(was, Row) and key not in out.purged:
+                decided.deletes.append((table, key, was))
+        return decided
 
     def _parents(self, ops: list[Op]) -> set[Key]:
         if not self.on.site.owner:
@@ -242,29 +267,22 @@ class Attempt:
                 if mine.stamp.hlc >> 16 >= self.on.began_ms and cell.stamp < mine.stamp:
                     row.cells[name] = Cell(mine.value, cell.base)
 
-    def _write(self, ops: list[Op], out: Outcome, state: Holding, before: Held) -> None:
+    def _write(self, decided: Decided) -> None:
+        out, state = decided.out, decided.state
         taking.purge(self, out, state)
-        puts, deletes = [], []
-        for key, thing in out.things.items():
-            was = before.things.get(key)
-            table = self.tables.get(key.model)
-            if isinstance(thing, Row) and table is not None:
-                puts.append(_put(table, key, was, thing, state))
-            elif isinstance(was, Row) and key not in out.purged:
-                deletes.append((table, key, was))
-        failed = self.writer.resolve(puts, self.coming)
+        failed = self.writer.resolve(decided.puts, self.coming)
         for key, refused in failed.items():
             self.failed[key] = refused.message
-        ready = [put for put in puts if put.key not in failed]
+        ready = [put for put in decided.puts if put.key not in failed]
         refusals = self.writer.write(ready)
         self.later += [put for put in ready if put.key in refusals]
         self.detours |= {put.key.id: put for put in ready if put.passed}
-        for table, key, was in deletes:
+        for table, key, was in decided.deletes:
             self._delete(table, key, was, out)
         clocks = {}
         for key, thing in out.things.items():
             clock = state.clocks.get(key.id) or clocking.new(key.model)
-            clock.becomes(before.things.get(key), thing)
+            clock.becomes(state.held.things.get(key), thing)
             clocks[key.id] = clock
         for put in ready:
             self._made_differently(put, clocks[put.key.id], out)
@@ -276,7 +294,7 @@ class Attempt:
         clocking.write(clocks)
         self.counts.written += sum(1 for put in ready if put.new or put.values)
         self._arrived([put for put in ready if put.new])
-        self._note(ops, out, state, before, ready)
+        self._note(decided, ready)
 
     def _made_differently(self, put: Put, clock: Clock, out: Outcome) -> None:
         """What our rules made of a row is a change of ours; of what came, only where the rules of all sites are kept."""
@@ -348,7 +366,8 @@ class Attempt:
 
     # all that is not rows
 
-    def _note(self, ops: list[Op], out: Outcome, state: Holding, before: Held, puts: list[Put]) -> None:
+    def _note(self, decided: Decided, puts: list[Put]) -> None:
+        ops, out, state, before = decided.ops, decided.out, decided.state, decided.state.held
         for key, stash in out.stashes.items():
             holding.keep_stash(key, stash)
         for key, thing in out.things.items():
@@ -372,9 +391,10 @@ class Attempt:
         targets: dict[str, list[Key]] = defaultdict(list)
         for op in ops:
             table = self.tables.get(op.key.model)
-            for name, cell in op.cells.items() if table else ():
-                if table.columns[name].refers and cell.value and not cell.value.startswith(holding.ALIAS):
-                    targets[cell.value].append(op.key)
+            for name in op.cells.keys() & table.references if table else ():
+                value = op.cells[name].value
+                if value and not value.startswith(holding.ALIAS):
+                    targets[value].append(op.key)
         closed = (
             [t for t, level in clocking.levels(targets).items() if level > self.on.terms.ceiling] if targets else ()
         )
@@ -383,10 +403,12 @@ class Attempt:
 
     def _references(self, op: Fields | Snap, out: Outcome, state: Holding) -> None:
         """The key instead of an alias, or the other way round, is no change: the stamp is the same."""
-        row = out.things.get(op.key) or state.held.things.get(op.key)
         table = self.tables.get(op.key.model)
-        for name, cell in op.cells.items() if isinstance(row, Row) and table else ():
-            if table.columns[name].refers and cell.value is not None:
+        names = op.cells.keys() & table.references if table else ()
+        row = (out.things.get(op.key) or state.held.things.get(op.key)) if names else None
+        for name in names if isinstance(row, Row) else ():
+            cell = op.cells[name]
+            if cell.value is not None:
                 mine = row.cells.get(name)
                 if mine is not None and mine.stamp == cell.stamp and mine.value != cell.value:
                     self.same.append((table, table.columns[name], op.key.id, cell.value))
@@ -405,11 +427,12 @@ class Attempt:
 def _put(table: Table, key: Key, was, thing: Row, state: Holding) -> Put:
     if not isinstance(was, Row):
         return Put(table, key, {n: c.value for n, c in thing.cells.items()}, new=True)
-    cells = was.cells
-    changed = {
-        n: c.value for n, c in thing.cells.items() if (b := cells.get(n)) is not c and (b is None or b.value != c.value)
-    }
-    put = Put(table, key, changed, new=False, before=state.values.get(key.id, ()))
+    cells, changed = was.cells, {}
+    for name, cell in thing.cells.items() if thing.cells is not cells else ():
+        old = cells.get(name)
+        if old is not cell and (old is None or old.value != cell.value):
+            changed[name] = cell.value
+    put = Put(table, key, changed, new=False)
     for name in table.terms.edges:
         cell, old = thing.cells.get(name), cells.get(name)
         if cell is not None and old is not None and cell is not old and cell.value == old.value:
@@ -421,7 +444,7 @@ def _put(table: Table, key: Key, was, thing: Row, state: Holding) -> Put:
 def _named(ops: Iterable[Op], table: Table) -> set[str]:
     """The fields that these changes of some fields are about, with all that is decided together with them."""
     terms = table.terms
-    names = set().union(*(op.cells.keys() for op in ops)) | terms.edges.keys() | {terms.inherits} - {""}
+    names = set().union(*(op.cells.keys() for op in ops)) | terms.edges.keys() | {terms.inherits, "owner"} - {""}
     return names.union(*(group for group in terms.together if names & set(group)))
 
 

@@ -48,6 +48,11 @@ class Table:
         return {name: n for n, name in enumerate(self.columns)}
 
     @cached_property
+    def references(self) -> frozenset[str]:
+        """Those of its travelling fields that refer to a record."""
+        return frozenset(name for name, column in self.columns.items() if column.refers)
+
+    @cached_property
     def by_column(self) -> dict[str, str]:
         """Field names by column name."""
         return {c.column: c.field for c in self.columns.values()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import DataError, IntegrityError, InternalError, connection, transaction
@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 from ostoja.gate import refusal
 from ostoja.kernel.errors import Refused
 
+from .batches import array
 from .core.merge import path
 from .core.wire import Key
-from .holding import ALIAS, named
+from .holding import ALIAS, values
 from .models import Absent
 from .tables import Table, Tables
 
@@ -26,15 +27,16 @@ class Put:
     """One row to be written: the fields that change with their values as text, references resolved; ``new``: it is made.
 
     ``passed``: the row left its state and came back to it elsewhere; its state with all that moves with it.
+    ``before`` and ``final`` are the row before and after it was written, when our own rules made more of it than was given.
     """
 
     table: Table
     key: Key
     values: dict[str, str | None]
     new: bool
-    before: tuple[str | None, ...] = ()
     absent: list[Absent] = field(default_factory=list)
-    final: tuple[str | None, ...] = ()
+    before: Sequence[str | None] = ()
+    final: Sequence[str | None] = ()
     passed: dict[str, str | None] = field(default_factory=dict)
 
     @property
@@ -44,8 +46,8 @@ class Put:
         return (self.values.get(inside) or self.was().get(inside) or "") if inside else ""
 
     def was(self) -> dict[str, str | None]:
-        """The row as it was, by field."""
-        return named(self.table, self.before) if self.before else {}
+        """The row as it is as long as this was not written, by field."""
+        return {} if self.new else values(self.table, [self.key.id]).get(self.key.id, {})
 
     def differing(self) -> dict[str, str | None]:
         """What our own rules made of the row: fields that stand there otherwise than they were given, or were."""
@@ -54,12 +56,8 @@ class Put:
             return {}
         if self.new:
             return {n: final[place[n]] for n, v in self.values.items() if final[place[n]] != v}
-        wanted = list(self.before)
-        for name, value in self.values.items():
-            wanted[place[name]] = value
-        if tuple(wanted) == final:
-            return {}
-        return {n: final[i] for n, i in place.items() if final[i] != wanted[i]}
+        wanted = {**dict(zip(place, self.before, strict=True)), **self.values}
+        return {n: final[i] for n, i in place.items() if final[i] != wanted[n]}
 
 
 class Writer:
@@ -83,7 +81,7 @@ class Writer:
         self._look_up(puts, coming)
         refused = {}
         for put in puts:
-            for name in [n for n in put.values if put.table.columns[n].refers]:
+            for name in put.values.keys() & put.table.references:
                 value, column = put.values[name], put.table.columns[name]
                 if value is None or (not value.startswith(ALIAS) and self.known[value]):
                     continue
@@ -100,10 +98,10 @@ class Writer:
     def _look_up(self, puts: list[Put], coming: set[str]) -> None:
         wanted: dict[str, set[str]] = defaultdict(set)
         for put in puts:
-            for name, value in put.values.items():
-                refers = put.table.columns[name].refers
-                if refers and value is not None and not value.startswith(ALIAS) and not self.known.get(value):
-                    wanted[refers].add(value)
+            for name in put.values.keys() & put.table.references:
+                value = put.values[name]
+                if value is not None and not value.startswith(ALIAS) and not self.known.get(value):
+                    wanted[put.table.columns[name].refers].add(value)
         for label, ids in wanted.items():
             here = self.existing(label, ids - coming)
             self.relied[label] |= ids & coming
@@ -118,7 +116,8 @@ class Writer:
             return set()
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id::text FROM "{apps.get_model(label)._meta.db_table}" WHERE id = ANY(%s::uuid[])', [ids]
+                f'SELECT id::text FROM "{apps.get_model(label)._meta.db_table}" WHERE id = ANY(%s::uuid[])',
+                [array(ids)],
             )
             return {row[0] for row in cursor.fetchall()}
 
@@ -151,13 +150,13 @@ class Writer:
     def keep_absent(self, group: list[Put]) -> None:
         """Note which references of these rows are kept aside."""
         table = group[0].table
-        references = [n for n in group[0].values if table.columns[n].refers]
+        references = sorted(group[0].values.keys() & table.references)
         if not references:
             return
         ids = [put.key.id for put in group]
         with connection.cursor() as cursor:
             cursor.execute(
-                "DELETE FROM hybrid_absent WHERE record = ANY(%s::uuid[]) AND field = ANY(%s)", [ids, references]
+                "DELETE FROM hybrid_absent WHERE record = ANY(%s::uuid[]) AND field = ANY(%s)", [array(ids), references]
             )
         Absent.objects.bulk_create([a for put in group for a in put.absent])
 
@@ -241,7 +240,9 @@ def _insert(group: list[Put]) -> None:
         f'INSERT INTO "{table.name}" ("id", "version", "updated_at"{extra}{into}) '
         f"SELECT s.id, 1, now(){', now()' if extra else ''}{given} FROM {_rows(columns)} RETURNING {_all(table)}"
     )
-    _execute(table, group, sql, [v for v, _t in fixed.values()], names)
+    final = {row[0]: row[1:] for row in _execute(group, sql, [v for v, _t in fixed.values()], names)}
+    for put in group:
+        put.final = final.get(put.key.id, ())
 
 
 def _update(group: list[Put]) -> None:
@@ -249,8 +250,17 @@ def _update(group: list[Put]) -> None:
     names = sorted(group[0].values)
     columns = [table.columns[n] for n in names]
     sets = ", ".join(f'"{c.column}" = s."{c.column}"::{c.type}' for c in columns)
-    sql = f'UPDATE "{table.name}" t SET {sets} FROM {_rows(columns)} WHERE t.id = s.id RETURNING {_all(table, "t.")}'
-    _execute(table, group, sql, [], names)
+    given = [f't."{c.column}"::text IS DISTINCT FROM s."{c.column}"' for c in columns]
+    others = [f't."{c.column}" IS DISTINCT FROM o."{c.column}"' for n, c in table.columns.items() if n not in names]
+    before, final = (", ".join(f'{row}."{c.column}"::text' for c in table.columns.values()) for row in "ot")
+    sql = (
+        f'WITH done AS (UPDATE "{table.name}" t SET {sets} FROM {_rows(columns)} JOIN "{table.name}" o USING (id) WHERE t.id = s.id '
+        f"RETURNING t.id, CASE WHEN {' OR '.join(given + others)} THEN ARRAY[ARRAY[{before}], ARRAY[{final}]] END AS differing) "
+        "SELECT id::text, differing FROM done WHERE differing IS NOT NULL"
+    )
+    differing = dict(_execute(group, sql, [], names))
+    for put in group if differing else ():
+        put.before, put.final = differing.get(put.key.id, ((), ()))
 
 
 def _rows(columns) -> str:
@@ -259,17 +269,15 @@ def _rows(columns) -> str:
     return f"unnest({arrays}) AS s({heads})"
 
 
-def _all(table: Table, prefix: str = "") -> str:
-    return f"{prefix}id::text" + "".join(f', {prefix}"{c.column}"::text' for c in table.columns.values())
+def _all(table: Table) -> str:
+    return "id::text" + "".join(f', "{c.column}"::text' for c in table.columns.values())
 
 
-def _execute(table: Table, group: list[Put], sql: str, params: list, names: list[str]) -> None:
-    params = [*params, [put.key.id for put in group], *([put.values[n] for put in group] for n in names)]
+def _execute(group: list[Put], sql: str, params: list, names: list[str]) -> list[tuple]:
+    params = [*params, array(put.key.id for put in group), *([put.values[n] for put in group] for n in names)]
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        final = {row[0]: row[1:] for row in cursor.fetchall()}
-    for put in group:
-        put.final = final.get(put.key.id, ())
+        return cursor.fetchall()
 
 
 def said(error: Exception) -> Refused:

@@ -20,21 +20,23 @@ SEQUENCE = """
 CREATE OR REPLACE FUNCTION "journal_sequence"() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT AS $sequence$
 DECLARE
-  last bigint; chain bytea; row record;
+  first bigint; chain bytea; row record; ids bigint[] := '{}'; chains bytea[] := '{}';
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
-  SELECT c.seq, c.digest INTO last, chain FROM journal_change c WHERE c.seq IS NOT NULL ORDER BY c.seq DESC LIMIT 1;
-  last := coalesce(last, 0);
+  SELECT c.seq, c.digest INTO first, chain FROM journal_change c WHERE c.seq IS NOT NULL ORDER BY c.seq DESC LIMIT 1;
+  first := coalesce(first, 0);
   chain := coalesce(chain, ''::bytea);
   FOR row IN
     SELECT c.*, max(c.id) OVER (PARTITION BY c.xid) AS place FROM journal_change c WHERE c.seq IS NULL ORDER BY place, c.id
   LOOP
-    last := last + 1;
     chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
       row.hlc, row.origin, row.actor, row.verb, row.cause), 'UTF8'));
-    UPDATE journal_change c SET seq = last, digest = chain WHERE c.id = row.id;
+    ids := ids || row.id;
+    chains := chains || chain;
   END LOOP;
-  RETURN last;
+  UPDATE journal_change c SET seq = first + s.place, digest = s.digest
+  FROM unnest(ids, chains) WITH ORDINALITY AS s(id, digest, place) WHERE c.id = s.id;
+  RETURN first + cardinality(ids);
 END $sequence$
 """
 

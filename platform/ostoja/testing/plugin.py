@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+from ostoja.kernel.memory import keep_what_is_loaded
+
 from .installation import TestInstallation, home_of
 
 _installation: TestInstallation | None = None
@@ -34,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from django.conf import settings
 
         settings.CACHES["default"]["KEY_PREFIX"] = _installation.database
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: it is not searched for garbage again and again."""
+    keep_what_is_loaded()
 
 
 def pytest_unconfigure() -> None:

@@ -158,21 +158,22 @@ def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:
         return None if all(isinstance(op, Purge | Receipt | Want) for op in envelope.ops) else Verdict.FIELD
     if link.up and envelope.manifest != link.manifest.hash:
         return Verdict.MANIFEST
-    clocks = [envelope.hlc_now]
+    up, models = link.up, link.manifest.models
+    allowed = {n: t.open_at(link.ceiling) if up else t.fields.keys() for n, t in models.items()}
+    latest = envelope.hlc_now
     for op in envelope.ops:
-        terms = link.manifest.models.get(op.key.model)
         if isinstance(op, Fields | Snap):
-            if terms is None:
+            if not op.cells.keys() <= allowed.get(op.key.model, frozenset()) or op.key.model not in allowed:
                 return Verdict.FIELD
-            allowed = terms.open_at(link.ceiling) if link.up else terms.fields.keys()
-            if not op.cells.keys() <= allowed or (isinstance(op, Snap) and op.level > link.ceiling):
+            if isinstance(op, Snap) and op.level > link.ceiling:
                 return Verdict.FIELD
-            clocks += [c.stamp.hlc for c in op.cells.values()]
+            for cell in op.cells.values():
+                latest = max(latest, cell.stamp.hlc)
         elif isinstance(op, Delete):
-            if terms is None:
+            if op.key.model not in allowed:
                 return Verdict.FIELD
-            clocks.append(op.stamp.hlc)
-    return Verdict.CLOCK if hlc.suspect(clocks, now_ms) else None
+            latest = max(latest, op.stamp.hlc)
+    return Verdict.CLOCK if hlc.suspect([latest], now_ms) else None
 
 
 class _Application:

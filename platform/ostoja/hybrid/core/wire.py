@@ -236,10 +236,7 @@ def op_from(data: list) -> Op:
     by = [rest.pop()] if cls in (Fields, Snap, Delete) and rest and isinstance(rest[-1], str) else []
     if cls in (Fields, Snap):
         *numbers, cells = rest
-        rest = [
-            *map(_whole, numbers),
-            {str(n): Cell(c[0], _stamp(c[1:3]), _stamp(c[3:5]) if len(c) > 3 else ZERO) for n, c in cells.items()},
-        ]
+        rest = [*map(_whole, numbers), {str(name): _cell(*said) for name, said in cells.items()}]
     elif cls is Delete:
         rest = [*map(_whole, rest[:-1]), _stamp(rest[-1])]
     else:
@@ -256,6 +253,16 @@ def _whole(value: object) -> int:
 def _stamp(pair) -> Stamp:
     hlc, site = pair
     return Stamp(_whole(hlc), _whole(site))
+
+
+def _cell(value: object, *numbers: int) -> Cell:
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise ValueError("Not a number.")
+    if len(numbers) == 2:
+        return Cell(value, Stamp(*numbers))
+    hlc, site, base_hlc, base_site = numbers
+    return Cell(value, Stamp(hlc, site), Stamp(base_hlc, base_site))
 
 
 def encode(envelope: Envelope) -> bytes:
