@@ -12,7 +12,7 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.db import DataError, IntegrityError, InternalError, connection, models, transaction
 from django.utils.translation import gettext as _
 
-from ostoja.access.narrowing import concerns
+from ostoja.access.narrowing import as_of_now, concerns
 from ostoja.access.policy import explain, find, may, out_of_sight, require, visible, writable_fields
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
@@ -292,7 +292,7 @@ def _has_surface(model: type) -> bool:
 
 def related(actor: Actor, model: type) -> models.QuerySet:
     """The records that the actor may point to: those that they may see."""
-    return visible(actor, model) if _has_surface(model) else model._default_manager.all()
+    return visible(as_of_now(actor), model) if _has_surface(model) else model._default_manager.all()
 
 
 def _values(record: Record) -> dict[str, object]:
@@ -611,7 +611,7 @@ class Many:
 
     def _within(self, verb: str, records: Sequence[Record]) -> set:
         """The keys of those records over which the actor may do the verb (one query)."""
-        rows = visible(self.actor, self.entry.model, verb).filter(pk__in=[r.pk for r in records])
+        rows = visible(as_of_now(self.actor), self.entry.model, verb).filter(pk__in=[r.pk for r in records])
         return set(rows.values_list("pk", flat=True))
 
     @contextmanager

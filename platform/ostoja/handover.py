@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from ostoja.access.models import User
-from ostoja.access.policy import find, may, visible
+from ostoja.access.policy import find, may, name_for, visible
 from ostoja.gate import perform
 from ostoja.jobs.models import Job
 from ostoja.jobs.queue import handler, queue
@@ -74,7 +74,12 @@ def run(run: Run) -> None:
                         moved += 1
                     elif len(kept) < MOST_REASONS:
                         kept.append(
-                            {"object": entry.label, "id": str(record.pk), "label": str(record)[:200], "why": reason}
+                            {
+                                "object": entry.label,
+                                "id": str(record.pk),
+                                "label": name_for(run.actor, record)[:200],
+                                "why": reason,
+                            }
                         )
                 done += len(rows)
                 after[entry.label] = str(rows[-1].pk)

@@ -108,7 +108,15 @@ def test_K_8_every_object_verb_and_scope_is_one_well_formed_query(tenant, entry)
 def make_plain(grants):
     """An actor who is nobody in the database."""
     key = uuid7()
-    return Actor(kind="user", id=key, label="P", user_id=key, grants=grants, classes=frozenset({"public", "internal"}))
+    return Actor(
+        kind="user",
+        id=key,
+        label="P",
+        user_id=key,
+        grants=grants,
+        classes=frozenset({"public", "internal"}),
+        narrowed=frozenset(),
+    )
 
 
 @pytest.mark.parametrize("entry", list(registry.entries()), ids=lambda e: e.label)

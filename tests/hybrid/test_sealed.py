@@ -15,6 +15,7 @@ from two_sites import SYSTEM, do, value
 from ostoja import gate, handover
 from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User, UserRole
+from ostoja.access.narrowing import AT_ANY_MOMENT
 from ostoja.access.policy import allowed, explain, visible
 from ostoja.cli.site import _insiders
 from ostoja.crm.sales.models import Deal, DealLine
@@ -636,7 +637,7 @@ PATHS = ("/deals", "/deals/totals", "/deals/board", "/deals/calendar", "/parties
 def test_where_nothing_is_sealed_nothing_is_asked(firm, long_memory):
     piotr, api = browser(firm, firm.piotr), program(firm, firm.piotr)
     actor = actor_of(firm.piotr)
-    assert actor.narrowed == frozenset() and allowed(actor, Deal) is None and allowed(actor, ContactPoint) is None
+    assert actor.narrowed == {AT_ANY_MOMENT} and allowed(actor, Deal) is None and allowed(actor, ContactPoint) is None
     for client, path in [*((piotr, p) for p in PATHS), (api, "/api/v1/deals/"), (api, f"/api/v1/deals/{firm.deal.pk}")]:
         client.get(path)
         with CaptureQueriesContext(connection) as asked:

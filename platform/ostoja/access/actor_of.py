@@ -15,7 +15,7 @@ from ostoja.kernel.actors import ALL_CLASSES, Actor
 from ostoja.kernel.errors import NotAllowed
 
 from .models import User
-from .narrowing import objects_sql
+from .narrowing import as_of_now, objects_sql
 
 # What everybody may do without a role: with what is their own, and nothing else.
 EVERYBODY = {
@@ -172,4 +172,4 @@ def job_actor(job) -> Actor:
         )
     _extra, user, rights = found
     limits = None if job.limits is None else tuple(job.limits)
-    return build(user, rights, limits=limits).as_job(job.pk)
+    return as_of_now(build(user, rights, limits=limits).as_job(job.pk))  # jobs are long

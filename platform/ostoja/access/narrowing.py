@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import Q
 
@@ -11,12 +11,14 @@ from ostoja.kernel.actors import Actor
 from ostoja.kernel.registry import Entry
 
 NONE = "'{}'::text[]"
+AT_ANY_MOMENT = "*"  # among the objects: here records may begin to be hidden while somebody works
 
 
 @dataclass(frozen=True)
 class Narrowing:
     """One reason. ``objects`` is the SQL of an array of labels: the objects of which it hides anything in the open tenant, read by
-    the query that makes an actor. ``condition`` answers from (actor, entry) which records are left; None when all are.
+    the query that makes an actor, and AT_ANY_MOMENT where it may begin to. ``condition`` answers from (actor, entry) which
+    records are left; None when all are.
     """
 
     objects: str
@@ -39,6 +41,11 @@ def objects_sql() -> str:
 def concerns(actor: Actor) -> bool:
     """Whether anything may be out of this actor's sight. Owners and the installation itself see everything."""
     return not actor.superuser and (actor.narrowed is None or bool(actor.narrowed))
+
+
+def as_of_now(actor: Actor) -> Actor:
+    """The actor as they are asked about before something is written: of what was hidden since they came, too."""
+    return replace(actor, narrowed=None) if concerns(actor) else actor
 
 
 def in_sight(actor: Actor, entry: Entry) -> Q | None:

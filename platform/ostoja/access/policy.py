@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NoActor, NotAllowed, NotFound
 from ostoja.kernel.record import EDITING, SYSTEM_FIELDS
-from ostoja.kernel.registry import Entry, of
+from ostoja.kernel.registry import Entry, get, of
 from ostoja.kernel.surfaces import resolve
 
-from .narrowing import in_sight
+from .narrowing import as_of_now, concerns, in_sight
 
 NOTHING = Q(pk__in=[])
 READING = ("view", "export")
@@ -48,6 +48,18 @@ def _limited(limits: tuple[str, ...], label: str, verb: str) -> bool:
     return False
 
 
+def in_token(actor: Actor, entry: Entry, verb: str) -> bool:
+    """Whether the scopes of the API token with which somebody acts include a verb on an object; they do for who has none."""
+    return actor.limits is None or _limited(actor.limits, entry.label, verb)
+
+
+def outside_of_token(entry: Entry, verb: str) -> str:
+    """The sentence for what the scopes of a token leave out."""
+    return _("The API token does not include “{verb}” on {things}.").format(
+        verb=verb, things=entry.model._meta.verbose_name_plural
+    )
+
+
 def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
     """The scope that the actor's roles grant for a verb on an object: ``own``, ``team``, ``all`` …, or None.
 
@@ -58,7 +70,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
     while entry.parent is not None:
         verb = verb if verb in READING else "change"
         entry = entry.parent
-    if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
+    if not in_token(actor, entry, verb):
         return None
     if actor.superuser:
         return "all"
@@ -134,13 +146,8 @@ def explain(actor: Actor, record, verb: str) -> Decision:
             if entry.surface.lasting:
                 return Decision(False, _("These records stay as they are; nobody changes or deletes them."))
             return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
-        if actor.limits is not None and not _limited(actor.limits, entry.label, verb):
-            return Decision(
-                False,
-                _("The API token does not include “{verb}” on {things}.").format(
-                    verb=verb, things=entry.model._meta.verbose_name_plural
-                ),
-            )
+        if not in_token(actor, entry, verb):
+            return Decision(False, outside_of_token(entry, verb))
         return Decision(
             False,
             _("Your role does not include “{verb}” on {things}.").format(
@@ -165,7 +172,11 @@ def explain(actor: Actor, record, verb: str) -> Decision:
 
 
 def find(actor: Actor, model: type, pk, *, lock: bool = False, related: tuple[str, ...] = ()):
-    """The record, if the actor may see it; NotFound otherwise, whether it is absent or forbidden."""
+    """The record, if the actor may see it; NotFound otherwise, whether it is absent or forbidden.
+
+    With ``lock`` nobody else changes it until the transaction ends, and what was hidden from the actor while they waited for it
+    is absent as well: one query more, where records may be hidden at all.
+    """
     rows = visible(actor, model)
     if related:
         rows = rows.select_related(*related)
@@ -181,7 +192,7 @@ def find(actor: Actor, model: type, pk, *, lock: bool = False, related: tuple[st
         if not isinstance(error, ValidationError):
             raise
         record = None
-    if record is None:
+    if record is None or lock and concerns(actor) and out_of_sight(as_of_now(actor), model, [record.pk]):
         raise NotFound(absent(of(model)))
     record._state.found_by = actor
     return record
@@ -206,6 +217,22 @@ def out_of_sight(actor: Actor, model: type, keys: Iterable) -> frozenset:
     if not keys:
         return keys
     return keys - set(model._default_manager.filter(condition, pk__in=keys).values_list("pk", flat=True))
+
+
+def name_for(actor: Actor, record) -> str:
+    """What a record is called, for this reader: its key, where its name might tell of something that is out of their sight."""
+    entry = of(type(record))
+    title = entry.fields.get(entry.surface.title)
+    if concerns(actor) and (title is None or title.is_relation or str(record) != getattr(record, title.name)):
+        for field in entry.fields.values():
+            key = getattr(record, field.attname) if field.is_relation else None
+            if key is not None and _has_entry(field) and out_of_sight(actor, field.related_model, [key]):
+                return str(record.pk)
+    return str(record)
+
+
+def _has_entry(field) -> bool:
+    return get(field.related_model._meta.label_lower) is not None
 
 
 def value_in_sight(actor: Actor, related: Entry, path: str, name: str) -> Case | None:

@@ -11,8 +11,8 @@ from django.db.models.fields import CharField
 from django.utils.translation import gettext as _
 
 from ostoja import gate
-from ostoja.access.policy import visible
-from ostoja.journal.models import Change
+from ostoja.access.policy import name_for, visible
+from ostoja.journal.models import CHANGES, Change
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.conditions import Unknown, holds
@@ -112,7 +112,7 @@ class Undo:
                     if record is None or record.pk in with_parent:
                         continue  # it is gone already, or goes and stays with the record that it is a part of
                     if one.key in since:
-                        undone.keep(entry.label, one.key, str(record), since[one.key])
+                        undone.keep(entry.label, one.key, name_for(self.actor, record), since[one.key])
                     else:
                         deletes.append((one, record))
                 elif rows[-1].op == "D":
@@ -144,7 +144,7 @@ class Undo:
                 if outcome.ok:
                     undone.deleted += 1
                 else:
-                    undone.keep(entry.label, record.pk, str(record), _said(outcome))
+                    undone.keep(entry.label, record.pk, name_for(self.actor, record), _said(outcome))
 
     def _of(self, entry: Entry) -> gate.Many:
         if entry not in self._many:
@@ -161,7 +161,7 @@ class Undo:
         """Records that somebody else changed after the import touched them, with the sentence that says so."""
         first = {o.key: o.first for o in chunk}
         others = Change.objects.filter(record__in=list(first), id__gt=min(first.values())).filter(
-            Q(cause__isnull=True) | ~Q(cause__in=[self.cause, self.undo_cause])
+            Q(cause__isnull=True) | ~Q(cause__in=[self.cause, self.undo_cause]), op__in=CHANGES
         )
         return {
             change.record: _("It was changed since ({verb}, {when}).").format(
@@ -198,7 +198,10 @@ class Undo:
             if lost:
                 labels = [str(f.verbose_name) for f in entry.model._meta.concrete_fields if f.column in lost]
                 undone.keep(
-                    entry.label, one.key, str(record), _("Changed since: {fields}.").format(fields=", ".join(labels))
+                    entry.label,
+                    one.key,
+                    name_for(self.actor, record),
+                    _("Changed since: {fields}.").format(fields=", ".join(labels)),
                 )
             old = {k: v for k, v in old.items() if k not in touched_later}
         if old:
@@ -212,7 +215,7 @@ class Undo:
             if outcome.ok:
                 undone.restored += 1
             else:
-                undone.keep(entry.label, one.key, str(record), _said(outcome))
+                undone.keep(entry.label, one.key, name_for(self.actor, record), _said(outcome))
 
     def _revive(self, entry: Entry, revives: list, undone: Undone) -> None:
         if not revives:
@@ -233,7 +236,7 @@ class Undo:
             try:
                 self._thaw(entry, record)
             except OstojaError as error:
-                undone.keep(entry.label, one.key, str(record), error.message)
+                undone.keep(entry.label, one.key, name_for(self.actor, record), error.message)
             else:
                 ready.append((one, record))
         again = []
@@ -243,7 +246,7 @@ class Undo:
             elif outcome.code in ("relation", "database"):
                 again.append(one)
             else:
-                undone.keep(entry.label, one.key, str(record), _said(outcome))
+                undone.keep(entry.label, one.key, name_for(self.actor, record), _said(outcome))
         return again
 
     def _thaw(self, entry: Entry, record) -> None:

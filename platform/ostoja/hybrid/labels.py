@@ -7,7 +7,7 @@ import uuid
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import require
+from ostoja.access.policy import find, require
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import Refused
@@ -60,6 +60,7 @@ def _label(actor: Actor, record: Record, level: int) -> int:
     marked: set[uuid.UUID] = set()
     with changing(actor, "label"), transaction.atomic():
         family = _family(site, record)
+        find(actor, type(record), record.pk, lock=True)  # somebody may have sealed it while this waited
         for table, keys in family:
             present = {label.pk: label for label in Label.objects.select_for_update().filter(pk__in=keys)}
             moved: list[uuid.UUID] = []

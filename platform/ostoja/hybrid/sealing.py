@@ -14,23 +14,29 @@ from django.utils.translation import gettext as _
 from ostoja.access import remembered
 from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User
-from ostoja.access.narrowing import narrow
-from ostoja.access.policy import explain, find
-from ostoja.api import idempotency
-from ostoja.exchange import forgetting
+from ostoja.access.narrowing import AT_ANY_MOMENT, narrow
+from ostoja.access.policy import explain, find, in_token, outside_of_token
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.data import Sync
-from ostoja.kernel.errors import NotFound, Refused
+from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.record import Record
 from ostoja.kernel.registry import Entry
 
+from . import copies
 from .core.terms import SEALED
 from .models import Conflict, Insider, Label, Parked, PurgeCase
 
-OBJECTS = f"SELECT array_agg(DISTINCT l.model) FROM hybrid_label l WHERE l.level = {SEALED}"
-SPEAK_OF = {Label: "pk", Insider: "label", Conflict: "record", Parked: "record", PurgeCase: "record"}
+OBJECTS = (
+    f"SELECT (SELECT array_agg(DISTINCT l.model::text) FROM hybrid_label l WHERE l.level = {SEALED}) || "
+    f"(SELECT ARRAY['{AT_ANY_MOMENT}'] FROM hybrid_site s WHERE s.here AND s.kind = 'premises')"
+)
+# Where records speak of other records: the path to their key, and to the label of their object.
+SPEAK_OF = {
+    Label: ("pk", "model"), Insider: ("label", "label__model"), Conflict: ("record", "about"), Parked: ("record", "about"),
+    PurgeCase: ("record", "about"),
+}  # fmt: skip
 
 
 # --- who sees what --------------------------------------------------------------------------------------------------------
@@ -42,17 +48,31 @@ def in_circle(actor: Actor, entry: Entry) -> Q | None:
     Parts follow what they are parts of. What is told on the timeline of a sealed record is for its circle, and for whose it is.
     """
     if entry.model in SPEAK_OF:
-        path = SPEAK_OF[entry.model]
-        left = [_outside(actor, path, one) for one in registry.entries() if _concerns(actor, one)]
+        left = [q for one in registry.entries() for q in _said_of(actor, *SPEAK_OF[entry.model], one)]
     else:
         left = [q for path, one in _upwards(entry) for q in _left(actor, path, one)]
     return Q(*left) if left else None
+
+
+def _said_of(actor: Actor, path: str, about: str, entry: Entry) -> Iterator[Q]:
+    """What is left of records that speak of an object's. Of what is told on a timeline, only what is here and in sight:
+    nobody can tell any more of whom it was told once it is gone."""
+    if _concerns(actor, entry):
+        yield _outside(actor, path, entry)
+    told = [q for up, one in _upwards(entry) for q in _told(actor, up, one)]
+    if told:
+        yield ~Q((about, entry.label)) | Q((f"{path}__in", entry.model._default_manager.filter(*told).values("pk")))
 
 
 def _left(actor: Actor, path: str, entry: Entry) -> Iterator[Q]:
     """What is left of an object to whose key ``path`` leads."""
     if _concerns(actor, entry):
         yield _outside(actor, path, entry)
+    yield from _told(actor, path, entry)
+
+
+def _told(actor: Actor, path: str, entry: Entry) -> Iterator[Q]:
+    """What is left of an object of timelines: what is told of nothing sealed, or is the actor's own."""
     if entry.surface.timeline is None:
         return
     before = "" if path == "pk" else f"{path}__"
@@ -130,8 +150,7 @@ def begin(actor: Actor, record: uuid.UUID, family: Collection[uuid.UUID]) -> Non
     """In the transaction that seals a record and its parts: whoever seals it is the first to be let in, and copies go."""
     if actor.user_id is not None:
         Insider(label_id=record, user_id=actor.user_id, sealer=True).save(force_insert=True)
-    forgetting.forget_exports(actor)
-    idempotency.forget_about(family)
+    copies.forget(actor, family, ())
     remembered.forget()
 
 
@@ -161,8 +180,9 @@ def circle_of(record: Record) -> Circle:
 def let_in(actor: Actor, record: Record, user: object) -> Insider:
     """Name somebody who may see a sealed record. Whoever is in its circle may do so.
 
-    Raises NotFound for a record that the actor does not see; Refused when it is not sealed, for a person whom the actor does
-    not see, who may see it already, or whose role does not show it to them anyway.
+    Raises NotFound for a record that the actor does not see; NotAllowed for an API token that does not include changing such
+    records; Refused when it is not sealed, for a person whom the actor does not see, who may see it already, or whose role does
+    not show it to them anyway.
     """
     label, person = _sealed(actor, record), _person(actor, user)
     if label.insiders.filter(user=person).exists():
@@ -180,7 +200,10 @@ def let_in(actor: Actor, record: Record, user: object) -> Insider:
 
 
 def shut_out(actor: Actor, record: Record, user: object) -> None:
-    """Take somebody's name off the list; that of whoever sealed it only an owner of the tenant takes off. Raises NotFound, Refused."""
+    """Take somebody's name off the list; that of whoever sealed it only an owner of the tenant takes off.
+
+    Raises NotFound, NotAllowed, Refused.
+    """
     label, person = _sealed(actor, record), _person(actor, user)
     with changing(actor, "shut-out"), transaction.atomic():
         found = label.insiders.select_for_update().filter(user=person).first()
@@ -193,6 +216,9 @@ def shut_out(actor: Actor, record: Record, user: object) -> None:
 
 def _sealed(actor: Actor, record: Record) -> Label:
     find(actor, type(record), record.pk)
+    entry = registry.of(type(record))
+    if not in_token(actor, entry, "change"):
+        raise NotAllowed(outside_of_token(entry, "change"))
     label = label_of(record)
     if label is None:
         raise Refused(_("This is not sealed, so nobody has to be let in."))

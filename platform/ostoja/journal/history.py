@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from .models import Change
+from .models import CHANGES, Change
 
 
 @dataclass
@@ -34,7 +34,8 @@ def history(record, seen: set[str], limit: int = 100) -> list[Event]:
     by_column = {f.column: f.name for f in meta.concrete_fields}
     now = {f.column: getattr(record, f.attname) for f in meta.concrete_fields}
     events = []
-    for change in Change.objects.filter(record=record.pk).order_by("-id")[:limit]:
+    changes = Change.objects.filter(record=record.pk, model=meta.label_lower, op__in=CHANGES)
+    for change in changes.order_by("-id")[:limit]:
         event = Event(change.at, change.actor, change.verb, change.op, cause=change.cause, id=change.pk)
         for column in change.fields:
             before = (change.old or {}).get(column)

@@ -25,6 +25,9 @@ class Exactly(json.JSONDecoder):
         return row | {name: value for name, value in exact.items() if isinstance(value, Decimal)}
 
 
+CHANGES = ("I", "U", "D")  # of records; other rooms add marks of their own, which tell of none
+
+
 class Change(Thing):
     """One changed record in one transaction. Rows are written by triggers only and can't be changed by the tenant's role.
 
