@@ -106,10 +106,33 @@ def test_a_proposal_can_be_rejected_and_nothing_changes(premises):
 
 
 def test_a_new_decision_ends_the_former_one_on_the_same_thing(premises):
-    first = policing.propose(premises.olga, "field", "sales.deal.title", 1)
-    policing.propose(premises.olga, "field", "sales.deal.title", 2)
+    first = policing.approve(premises.ola, policing.propose(premises.olga, "field", NOTES, 0))
+    assert level(NOTES).level == OPEN
+    policing.propose(premises.olga, "field", NOTES, 1)
     first.refresh_from_db()
-    assert first.state == "over" and level("sales.deal.title").level == 2
+    assert first.state == "over" and level(NOTES).level == 1
+
+
+@pytest.mark.parametrize("about", [("class", "internal"), ("object", "sales.deal"), ("field", "sales.deal.title")])
+def test_only_single_records_are_sealed(premises, about):
+    with pytest.raises(Refused) as refused:
+        policing.check(*about, 2)
+    assert refused.value.fields == {"level": ["Sealing is for single records: mark the record."]}
+    with pytest.raises(Refused, match="Sealing is for single records: mark the record") as refused:
+        policing.propose(premises.olga, *about, 2)
+    assert refused.value.fields.keys() == {"level"} and not PolicyRule.objects.exists()
+
+
+def test_a_rule_of_before_that_says_sealed_keeps_here(premises):
+    row = {"about": "field", "name": "sales.deal.title", "level": 2, "state": "force"}
+    with changing(premises.olga, "add"):
+        former = PolicyRule.objects.create(**row, proposed_by_id=premises.olga.user_id)
+    shown = level("sales.deal.title")
+    assert former.get_level_display() == levels.level_label(shown.level) == "Stays here"
+    assert levels.shown_level(shown) == "local" and shown.level > OPEN
+    policing.propose(premises.olga, "field", "sales.deal.title", 1)
+    former.refresh_from_db()
+    assert former.state == "over" and level("sales.deal.title").level == 1
 
 
 def test_withdrawing_what_closes_opens_it_again_when_the_code_has_it_open(premises):
@@ -142,7 +165,7 @@ def test_nobody_opens_alone_by_withdrawing_what_closed(premises):
         ("field", "hybrid.site.name", 1, "name", "never leave the site"),
         ("object", "hybrid.site", 1, "name", "no such object"),
         ("planet", "mars", 1, "about", "not one of the available"),
-        ("field", "sales.deal.title", 7, "level", "not one of the available"),
+        ("field", "sales.deal.title", 7, "level", "Sealing is for single records"),
     ],
 )
 def test_what_can_not_be_decided_says_which_field_is_wrong(premises, about, name, value, field, words):

@@ -160,7 +160,28 @@ def test_what_can_not_be_decided_is_refused_on_the_page(pair, olga):  # noqa: F8
     assert "never leaves" in text(
         olga.get(where, {"about": "field", "name": "party.bankaccount.iban", "level": "0"}), 422
     )
-    assert "0 (open), 1 (stays here)" in text(olga.get(where, {"about": "field", "name": NOTES, "level": "x"}), 422)
+    assert "0 (open) or 1 (stays here)" in text(olga.get(where, {"about": "field", "name": NOTES, "level": "x"}), 422)
+
+
+def test_sealing_is_offered_for_records_alone(pair, olga):  # noqa: F811
+    with tenant_context(pair.premises), changing(pair.olga, "add"):
+        PolicyRule.objects.create(about="class", name="internal", level=2, state="force", proposed_by=pair.olga.user)
+    for query in ({}, {"object": "sales.deal"}, {"q": "title"}):
+        page = text(olga.get(HERE, query))
+        assert "Seal" not in page and 'value="sealed"' not in page and "Stays here" in page
+    assert "Sealed" not in text(olga.get("/policy-rules")) + text(olga.get("/policy-rules/new"))
+    asked = {"about": "field", "name": "sales.deal.title", "level": "2"}
+    for answer in (olga.get(f"{HERE}/decide", asked), olga.post(f"{HERE}/decide", asked)):
+        assert "Sealing is for single records: mark the record." in text(answer, 422)
+    api = Program.of(pair.premises, pair.olga.user)
+    for answer in (
+        api.post("/api/v1/policy-rules/", asked | {"level": 2}),
+        api.get("/api/v1/policy-rules/preview", asked),
+    ):
+        assert answer.status_code == 422
+        assert "Sealing is for single records: mark the record." in answer.json()["errors"]["level"][0]
+    with tenant_context(pair.premises):
+        assert PolicyRule.objects.count() == 1
 
 
 def test_the_cloud_reads_the_decisions_and_decides_nothing(pair):  # noqa: F811
@@ -187,7 +208,7 @@ def test_all_decisions_are_shown_on_demand_and_objects_are_told_apart(pair, olga
     names = [f"documents.{one}file.{f}" for one in ("party", "deal", "product") for f in ("name", "size", "mime", "sha256", "uploaded_by")]  # fmt: skip
     with tenant_context(pair.premises):
         for name in names:
-            policing.propose(pair.olga, "field", name, 2)
+            policing.propose(pair.olga, "field", name, 1)
     page = text(olga.get(HERE))
     assert page.count("Withdraw</a>") == 12 and "Show 3 more" in page
     page = text(olga.get(HERE, {"decisions": "all"}))

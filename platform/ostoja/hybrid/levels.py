@@ -189,10 +189,10 @@ def searched(found: Iterable[Object], words: str, level: str = "") -> list[Level
 
 
 def shown_level(field: Level) -> str:
-    """The level as the filters name it: open, local, sealed or never."""
+    """The level as the filters name it: open, local or never."""
     if field.fixed:
         return "never"
-    return {0: "open", 1: "local", 2: "sealed"}[field.level]
+    return "open" if field.level == OPEN else "local"
 
 
 def level_label(level: int, in_cloud: bool = False) -> str:
@@ -201,4 +201,4 @@ def level_label(level: int, in_cloud: bool = False) -> str:
         return _("Never leaves")
     if in_cloud and level > OPEN:
         return _("Stays on the premises")
-    return str(PolicyRule.Level(level).label)
+    return str(PolicyRule.Level(min(level, LOCAL)).label)

@@ -390,11 +390,15 @@ class PolicyRule(Record):
     class Level(models.IntegerChoices):
         OPEN = 0, pgettext_lazy("level", "Open")
         LOCAL = 1, _("Stays here")
-        SEALED = 2, _("Sealed")
 
     about = models.CharField(_("about"), max_length=10, choices=About)
     name = models.CharField(_("name"), max_length=160)
-    level = models.PositiveSmallIntegerField(_("level"), choices=Level, default=Level.LOCAL)
+    level = models.PositiveSmallIntegerField(
+        _("level"), choices=Level, default=Level.LOCAL,
+        error_messages={
+            "invalid_choice": _("A level is 0 (open) or 1 (stays here). Sealing is for single records: mark the record.")
+        },
+    )  # fmt: skip
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PROPOSED)
     proposed_by = models.ForeignKey(
         "access.User", models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("proposed by")
@@ -439,6 +443,10 @@ class PolicyRule(Record):
         from .policing import said
 
         return said(self.about, self.name)
+
+    def get_level_display(self):
+        """The level in words. Rules of before may say 2 (sealed), which of more than a single record means that it stays here."""
+        return str(self.Level(min(self.level, self.Level.LOCAL)).label)
 
     def prepare(self, actor, verb):
         """Only owners decide; what can be opened at all, and by whom, is decided in ``policing``."""

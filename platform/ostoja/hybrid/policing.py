@@ -18,7 +18,7 @@ from ostoja.kernel.data import DataClass
 from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.record import Record
 
-from .core.terms import NEVER, OPEN, Manifest
+from .core.terms import NEVER, OPEN, SEALED, Manifest
 from .manifest import AUTHORITY, EACH_SITE_KEEPS, Policy, compile_manifest, difference, never_lower
 from .models import PolicyRule, Site
 from .sites import policy_in_force
@@ -108,8 +108,10 @@ def must_decide(actor: Actor) -> None:
 def check(about: str, name: str, level: int) -> None:
     """Raise Refused by field unless such a decision is possible: the thing exists, and may be opened where it opens it."""
     opens = level == OPEN
+    if level == SEALED:
+        raise _wrong("level", _("Sealing is for single records: mark the record."))
     if level not in PolicyRule.Level.values:
-        raise _wrong("level", _("A level is 0 (open), 1 (stays here) or 2 (sealed)."))
+        raise _wrong("level", _("A level is 0 (open) or 1 (stays here)."))
     if about == About.CLASS:
         if name not in set(DataClass):
             raise _wrong("name", _("There is no such data class: public, internal, confidential or restricted."))

@@ -131,7 +131,7 @@ def _previewed(found: previewing.Preview) -> dict:
     }  # fmt: skip
 
 
-LEVEL = gettext_lazy("0 open, 1 stays here, 2 sealed")
+LEVEL = gettext_lazy("0 open, 1 stays here")
 add(Word("sharing", gettext_lazy("Whether one is shared with the cloud"), read=sharing, here=is_hybrid, fits=travels))
 add(
     Word(

@@ -70,7 +70,9 @@ class JSONField(forms.JSONField):
 
 
 def formfield(field: models.Field, **kwargs):
-    """The form field of a model field."""
+    """The form field of a model field; what the model itself says of a wrong choice, the form says as well."""
+    if field.choices and "invalid_choice" in (field._error_messages or {}):
+        kwargs["error_messages"] = {"invalid_choice": field._error_messages["invalid_choice"]}
     if isinstance(field, models.JSONField) and not field.null and field.has_default():
         return field.formfield(form_class=JSONField, nothing=field.get_default, **kwargs)
     if isinstance(field, models.ForeignKey):

@@ -18,7 +18,7 @@ from ostoja.web.inside import inside
 from ostoja.web.views.settings import frame
 
 from .. import levels, policing, previewing
-from ..core.terms import LOCAL, NEVER, OPEN, SEALED
+from ..core.terms import LOCAL, NEVER, OPEN
 from ..models import PolicyRule, Site
 from ..sites import policy_in_force
 from ..standing import agreed_tables, kind_here
@@ -26,7 +26,7 @@ from ..standing import agreed_tables, kind_here
 HERE = "/settings/hybrid/policy"
 MOST_FIELDS = 300
 MOST_DECISIONS = 12
-TONES = {OPEN: "blue", LOCAL: "green", SEALED: "violet", NEVER: "gray"}
+TONES = {OPEN: "blue", LOCAL: "green", NEVER: "gray"}
 About, State = PolicyRule.About, PolicyRule.State
 
 
@@ -71,8 +71,7 @@ def policy(request: HttpRequest) -> HttpResponse:
         "narrowed": bool(q or level or chosen),
         "q": q, "object": only, "level": level,
         "levels": [
-            ("open", PolicyRule.Level.OPEN.label), ("local", levels.level_label(LOCAL, in_cloud)), ("sealed", levels.level_label(SEALED)),
-            ("never", levels.level_label(NEVER)),
+            ("open", PolicyRule.Level.OPEN.label), ("local", levels.level_label(LOCAL, in_cloud)), ("never", levels.level_label(NEVER)),
         ],
         "here": HERE,
     }  # fmt: skip
@@ -84,7 +83,7 @@ def _owners() -> int:
 
 
 def _pill(level: int, here: bool = True) -> dict:
-    return {"label": levels.level_label(level, in_cloud=not here), "tone": TONES[level]}
+    return {"label": levels.level_label(level, in_cloud=not here), "tone": TONES.get(level, TONES[LOCAL])}
 
 
 def _decide(about: str, name: str, level: int) -> str:
@@ -92,15 +91,12 @@ def _decide(about: str, name: str, level: int) -> str:
 
 
 def _acts(about: str, name: str, level: int, rules: Iterable[PolicyRule]) -> list[dict]:
-    """What can be decided about something at this level, the nearest first."""
-    words = {
-        OPEN: (_("Propose to open"), "lock-open"), LOCAL: (_("Keep here"), "lock"),
-        SEALED: (_("Seal"), "shield"),
-    }  # fmt: skip
-    order = (LOCAL, SEALED) if level == OPEN else (OPEN, SEALED) if level == LOCAL else (LOCAL, OPEN)
-    if about == About.OBJECT:
-        order = (LOCAL,) if level == OPEN else ()
-    acts = [{"label": words[n][0], "icon": words[n][1], "url": _decide(about, name, n)} for n in order]
+    """What can be decided about something at this level."""
+    acts = []
+    if level == OPEN:
+        acts.append({"label": _("Keep here"), "icon": "lock", "url": _decide(about, name, LOCAL)})
+    elif about != About.OBJECT:
+        acts.append({"label": _("Propose to open"), "icon": "lock-open", "url": _decide(about, name, OPEN)})
     rule = next((r for r in rules if r.state == State.FORCE and (r.about, r.name) == (about, name)), None)
     if rule is not None:
         acts.append({"label": _("Withdraw the rule"), "icon": "undo-2", "url": f"{HERE}/{rule.pk}/withdraw"})
@@ -178,7 +174,6 @@ def decide(request: HttpRequest) -> HttpResponse:
     verb, submit = {
         OPEN: (_("Open: {what}"), _("Propose to open")),
         LOCAL: (_("Keep on the premises: {what}"), _("Keep on the premises")),
-        SEALED: (_("Seal: {what}"), _("Seal")),
     }[number]
     context = {
         "heading": verb.format(what=policing.said(about, name)),
