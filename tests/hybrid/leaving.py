@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import ctypes
 import json
+import os
 import socket
+import struct
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 from ostoja.kernel import outbound
 
@@ -76,6 +83,113 @@ def take_away(host: str, port: int) -> str:
     return connect(host, port)
 
 
+class Tuple(tuple):
+    """An address that says to Python that it is the one that is allowed."""
+
+    def __getitem__(self, _place):
+        return ALLOWED[_place]
+
+    def __iter__(self):
+        return iter(ALLOWED)
+
+
+class Text(str):
+    """A host that says to Python that it is the one that is allowed."""
+
+    def __str__(self):
+        return ALLOWED[0]
+
+
+class Path(socket.socket):
+    """A socket that says to Python that it is a path on this machine."""
+
+    family = socket.AF_UNIX
+
+
+ALLOWED: tuple = ("127.0.0.3", 1)
+
+
+def _disguised(address: object, line: type[socket.socket] = socket.socket) -> str:
+    with line(socket.AF_INET, socket.SOCK_STREAM) as made:
+        made.settimeout(5)
+        made.connect(address)
+        return "done"
+
+
+def as_a_tuple(host: str, port: int) -> str:
+    """An address of a class of its own."""
+    return _disguised(Tuple((host, port)))
+
+
+def as_a_text(host: str, port: int) -> str:
+    """A host of a class of its own, at a port that is allowed elsewhere."""
+    return _disguised((Text(host), port))
+
+
+def as_a_path(host: str, port: int) -> str:
+    """A socket of a class of its own."""
+    return _disguised((host, port), Path)
+
+
+def packets(host: str, port: int) -> str:
+    """Frames on the wire, past all connections."""
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
+    return "done"
+
+
+def another_family(host: str, port: int) -> str:
+    """Sockets that lead to the machine around this one."""
+    socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close()
+    return "done"
+
+
+def in_a_thread(host: str, port: int) -> str:
+    """A connection in another thread."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return pool.submit(connect, host, port).result()
+
+
+def in_a_loop(host: str, port: int) -> str:
+    """A connection of asyncio."""
+    asyncio.run(asyncio.open_connection(host, port))
+    return "done"
+
+
+def in_a_fork(host: str, port: int) -> str:
+    """A connection in a copy of this process."""
+    child = os.fork()
+    if not child:
+        try:
+            connect(host, port)
+        except PermissionError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise outbound.WayClosed(f"This process may not connect to {host}:{port}: outbound.hosts")
+    return "done"
+
+
+def redirected(host: str, port: int) -> str:
+    """A page of a host that is allowed, which leads to another."""
+    with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5):
+        return "done"
+
+
+def by_a_proxy(host: str, port: int) -> str:
+    """A page by a proxy that the environment names."""
+    os.environ["http_proxy"] = f"http://{host}:{port}"
+    with urllib.request.urlopen("http://127.0.0.1:9/", timeout=5):
+        return "done"
+
+
+def by_ctypes(host: str, port: int) -> str:
+    """A connection of the C library: Python is not told."""
+    library = ctypes.CDLL(None)
+    line = library.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
+    place = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton(host) + bytes(8)
+    return "done" if library.connect(line, place, len(place)) == 0 else "nobody"
+
+
 def main() -> None:
     """Do as the orders say."""
     orders = json.loads(sys.argv[1])
@@ -88,6 +202,8 @@ def main() -> None:
     for way, host, port in orders["tries"]:
         try:
             told.append(globals()[way](host, port))
+        except urllib.error.URLError as error:
+            told.append(f"{type(error.reason).__name__}: {error.reason}")
         except OSError as error:
             told.append(f"{type(error).__name__}: {error}")
     print(json.dumps([outbound.is_closed(), *told]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
@@ -65,6 +66,36 @@ def test_what_nobody_named_is_refused_in_every_way(leave, port):
         assert refused(said)
 
 
+@pytest.mark.parametrize(
+    "way", ["in_a_thread", "in_a_loop", "in_a_fork", "as_a_tuple", "as_a_text", "as_a_path", "by_a_proxy"]
+)
+def test_what_is_disguised_or_done_elsewhere_in_the_program_is_refused(leave, port, way):
+    named = [("127.0.0.3", None), ("127.0.0.3", 1)]
+    assert refused(leave((way, "127.0.0.1", port), named=named)[0]) == f"127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(("way", "family"), [("packets", "AF_PACKET"), ("another_family", "AF_VSOCK")])
+def test_no_socket_is_made_that_is_neither_of_the_internet_nor_of_this_machine(leave, way, family):
+    assert refused(leave((way, "", 0))[0]) == family
+
+
+def test_a_host_that_is_named_leads_to_no_other(leave, port):
+    class Leads(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.2:{port}/")
+            self.end_headers()
+
+        def log_message(self, *_said):
+            """Says nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Leads) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (said,) = leave(("redirected", *server.server_address), named=[server.server_address])
+        server.shutdown()
+    assert refused(said) == f"127.0.0.2:{port}"
+
+
 @pytest.mark.parametrize("way", ["look_up", "look_up_as_before"])
 def test_a_name_that_nobody_named_is_not_even_looked_up(leave, way):
     name = "cloud.example"
@@ -105,8 +136,9 @@ def test_what_is_on_this_machine_without_a_port_is_no_way_out(leave, tmp_path):
         assert leave(("path", str(place), 0), ("own_name", "", 0)) == ["done", "done"]
 
 
-def test_another_program_is_not_held_that_is_for_the_firewall(leave, port):
-    assert leave(("other_program", "127.0.0.1", port)) == ["done"]
+@pytest.mark.parametrize("way", ["other_program", "by_ctypes"])
+def test_other_programs_and_libraries_in_c_are_not_held_that_is_for_the_firewall(leave, port, way):
+    assert leave((way, "127.0.0.1", port)) == ["done"]
 
 
 @pytest.mark.parametrize(

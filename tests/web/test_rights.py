@@ -52,6 +52,16 @@ def test_a_confidential_field_is_on_no_page(browser, hers, party, seller):
         assert 'name="notes"' not in page.content.decode()
 
 
+def test_a_record_has_no_name_for_who_may_not_see_the_field_that_names_it(browser, hers, actor, as_role, tenant):
+    data = {"party": hers.pk, "type": "email", "value": "tajny@stalmet.example"}
+    gate.perform(actor, registry.get("party.contactpoint").model, "add", data)
+    page = browser.get(f"/parties/{hers.pk}").content.decode()
+    assert "tajny@stalmet.example" not in page and "(not visible)" in page
+    user = make_user("Cleared")
+    as_role({"party.party": {"view": "all"}}, user=user)
+    assert "tajny@stalmet.example" in Browser(tenant).sign_in(user).get(f"/parties/{hers.pk}").content.decode()
+
+
 def test_an_exported_file_has_no_hidden_column(browser, hers):
     content = b"".join(browser.post("/parties/export.csv").streaming_content).decode()
     assert "Stalmet" in content

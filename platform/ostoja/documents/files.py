@@ -18,7 +18,7 @@ from django.http import FileResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import find, require
+from ostoja.access.policy import find, require, visible_fields
 from ostoja.gate import refusal
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
@@ -117,8 +117,13 @@ def _refused(message: str) -> Refused:
 
 
 def open_file(actor: Actor, kind: type[Attachment], key) -> tuple[Attachment, BinaryIO]:
-    """The attachment and its bytes, if the actor may see the record that it belongs to. Raises NotFound."""
+    """The attachment and its bytes, if the actor may see the record that it belongs to and what the file is called.
+
+    Raises NotFound.
+    """
     attachment = find(actor, kind, key)
+    if "name" not in visible_fields(actor, kind):
+        raise NotFound(_("There is no such {thing}, or you may not see it.").format(thing=kind._meta.verbose_name))
     if not attachment.key:
         raise NotFound(_("The file is on its way from the other site. Try again in a moment."))
     own = f"{current_tenant().schema_name}/files/"

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import visible, visible_fields
+from ostoja.access.policy import may, visible, visible_fields
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -38,7 +38,7 @@ def concerning(actor: Actor) -> QuerySet[Conflict]:
 
 def _is_seen(actor: Actor, label: str, name: str) -> bool:
     entry = registry.get(label)
-    return entry is not None and (not name or name in visible_fields(actor, entry))
+    return entry is not None and may(actor, entry, "view") and (not name or name in visible_fields(actor, entry))
 
 
 def kind_of(conflict: Conflict) -> str:
@@ -130,10 +130,19 @@ def authors(conflict: Conflict) -> tuple[Author, Author]:
     return ours, Author(conflict.theirs_by, conflict.theirs_at or conflict.created_at, str(conflict.site))
 
 
+def seen_fields(actor: Actor, conflict: Conflict) -> frozenset[str]:
+    """The fields of which the actor may see what a conflict keeps: none of an object or a record that they may not see."""
+    entry = registry.get(conflict.about)
+    if entry is None or not may(actor, entry, "view"):
+        return frozenset()
+    if not visible(actor, entry.model).filter(pk=conflict.record).exists() and record_of(conflict) is not None:
+        return frozenset()
+    return frozenset(visible_fields(actor, entry)) - SYSTEM_FIELDS
+
+
 def values(actor: Actor, conflict: Conflict) -> Mapping[str, object]:
     """Both values as they are stored, as far as the actor may see the fields; those of whole rows field by field."""
-    entry = registry.get(conflict.about)
-    seen = set(visible_fields(actor, entry)) - SYSTEM_FIELDS if entry is not None else set()
+    seen = seen_fields(actor, conflict)
 
     def one(value: object) -> object:
         if isinstance(value, dict) and not conflict.field:
@@ -142,7 +151,7 @@ def values(actor: Actor, conflict: Conflict) -> Mapping[str, object]:
 
     return {
         "ours": one(conflict.ours), "theirs": one(conflict.theirs), "rule": rule_in_words(conflict), "way_out": way_out(conflict),
-        "reason": _(conflict.reason) if conflict.reason and (conflict.field in seen or conflict.rule == KEPT) else "",
+        "reason": _(conflict.reason) if conflict.reason and (conflict.field in seen or conflict.rule == KEPT and seen) else "",
     }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import SYSTEM_FIELDS
 from ostoja.kernel.registry import Entry
 from ostoja.web import display, forms, places
-from ostoja.web.columns import columns, joined, label_of, title_field, title_of
+from ostoja.web.columns import columns, joined, label_of, may_name, title_field, title_of
 from ostoja.web.concealing import concealed
 from ostoja.web.inside import inside
 from ostoja.web.reading import search as found_by
@@ -361,11 +361,12 @@ def _back(request: HttpRequest, entry: Entry, found, names: list[str]) -> str:
 def _files(request: HttpRequest, entry: Entry, wanted: Panel, found) -> dict:
     """The files of a record with the way to each, and to bring another."""
     rows = wanted.rows(request.actor, found).select_related("uploaded_by").order_by("-pk")[:PARTS]
+    may_open = may_name(request.actor, wanted.entry)
     return {
         "files": [
             {
-                "name": r.name, "size": filesizeformat(r.size), "at": r.created_at, "who": str(r.uploaded_by or ""),
-                "url": f"/frame/{wanted.entry.slug}/{r.pk}/content" if r.key else "",
+                "name": title_of(r), "size": filesizeformat(r.size) if may_open else "", "at": r.created_at,
+                "who": str(r.uploaded_by or ""), "coming": not r.key, "url": f"/frame/{wanted.entry.slug}/{r.pk}/content" if r.key and may_open else "",
             }
             for r in rows
         ],

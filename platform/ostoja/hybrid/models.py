@@ -491,10 +491,10 @@ class Conflict(Record):
     theirs_by = models.CharField(_("written there by"), max_length=60, blank=True, default="")
     theirs_at = models.DateTimeField(_("written there"), null=True, blank=True)
 
-    # The values are of fields of any class: only who sees all classes gets them as they stand; others through `disputes`.
+    # The values are of fields of any class, of records of any scope: they are told by `disputes` alone.
     data = Data(
         internal=["about", "record", "field", "rule", "site", "owner", "state", "theirs_by", "theirs_at"],
-        restricted=["ours", "theirs", "reason"],
+        secret=["ours", "theirs", "reason"],
     )
     sync = Sync.LOCAL
 

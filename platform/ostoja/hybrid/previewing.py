@@ -18,6 +18,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.record import Record
 from ostoja.web import display
+from ostoja.web.columns import title_of
 
 from . import labels
 from .core.terms import OPEN
@@ -209,7 +210,7 @@ def drawn(
 def _drawn(column: models.Field, texts: list[str], actor: Actor | None) -> list[str]:
     if column.is_relation:
         related = column.related_model
-        found = {r.pk: str(r) for r in related._default_manager.filter(pk__in=texts)}
+        found = {r.pk: title_of(r) for r in related._default_manager.filter(pk__in=texts)}
         hidden = out_of_sight(actor, related, found) if actor is not None else ()
         names = {str(key): _("(not visible)") if key in hidden else name for key, name in found.items()}
         return [Truncator(names.get(text, text)).chars(MOST_WORDS) for text in texts]

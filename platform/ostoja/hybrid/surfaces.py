@@ -43,7 +43,7 @@ class ConflictSurface(Kept):
     icon = "git-compare"
     order = 82
     title = "field"
-    list = ["about", "field", "ours", "theirs", "rule", "site", "owner", "state", "created_at"]
+    list = ["about", "field", "rule", "site", "owner", "state", "created_at"]
     filters = ["state", "about", "rule", "owner"]
     badges = {"open": "warning", "ours": "success", "theirs": "success", "settled": "neutral"}
     scopes = {"own": Q(owner=ACTOR), "team": Q(owner=ACTOR) | Q(owner__department__in=ACTOR.departments)}

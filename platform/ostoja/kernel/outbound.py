@@ -6,8 +6,10 @@ database and broker and what its kind needs (``begin``). What is refused is told
 
 The gate is an audit hook of the interpreter: nothing that is imported later can take it away, and its list is a frozen one.
 Python tells a hook of what Python's own sockets do. It is not told of: libraries that connect in C (libpq, which goes to the
-database, that is named anyhow), other programs that a process starts, and the look-up in ``connect`` and ``sendto`` when they are
-given a name instead of an address (they are refused after it). For those there is the firewall in front of the machine.
+database, that is named anyhow; whatever is called by ``ctypes``), other programs that a process starts, connections that such a
+program hands over, and the look-up in ``connect`` and ``sendto`` when they are given a name instead of an address (they are refused
+after it). Nor does it stop who comes in to a port that a process opens, what goes to a host that is named, or code that was written
+to rewrite the gate itself inside of the interpreter. For those there is the firewall in front of the machine.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ NAMED, MAIL, GIVEN = "named", "mail", "given"  # hosts of the setting, the mail 
 MOST_TOLD = 200
 LONGEST_LABEL = 20
 LOCAL_FAMILIES = {getattr(socket, name, None) for name in ("AF_UNIX", "AF_NETLINK")}
+UNSAID = -1  # the family of a socket that is made of a number: its own
+FAMILIES = frozenset(
+    {UNSAID, socket.AF_INET, socket.AF_INET6, *LOCAL_FAMILIES} - {None}
+)  # all others go out past the judges
 NOBODY = ("192.0.2.1", 9)  # an address for documentation: nothing is there
 
 
@@ -79,7 +85,7 @@ def is_closed() -> bool:
 
 def plain(host: object) -> str:
     """A host as it is compared: an address in its shortest form, a name in lower case without the dot at its end."""
-    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    text = bytes.decode(host, "ascii", "replace") if isinstance(host, bytes) else _text(host)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -88,6 +94,16 @@ def plain(host: object) -> str:
         except UnicodeError:
             return text.lower()
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _text(host: object) -> str:
+    """The text as the socket takes it, whatever a class of it says that it is."""
+    return str.__str__(host) if isinstance(host, str) else str(host)
+
+
+def _family(line: object) -> int | None:
+    """The family of a socket itself, whatever its class says."""
+    return socket.SocketType.family.__get__(line) if isinstance(line, socket.SocketType) else None
 
 
 def _plainly(places: Iterable[Place]) -> frozenset[Place]:
@@ -114,13 +130,18 @@ def _closed(allowed: frozenset[Place], waits: bool) -> Callable[[Iterable[Place]
 
     def connects(args: tuple) -> None:
         line, address = args[0], args[1]
-        if not isinstance(address, tuple) or getattr(line, "family", None) in LOCAL_FAMILIES:
+        if not isinstance(address, tuple) or _family(line) in LOCAL_FAMILIES:
             return  # a path on this machine, or no address: it is connected
-        host, port = plain(address[0]), address[1] if len(address) > 1 else None
+        parts = tuple(tuple.__iter__(address))
+        host, port = plain(parts[0]), parts[1] if len(parts) > 1 else None
         for known in (host, *answers.get(host, ())):
             if (known, port) in allowed or (known, None) in allowed:
                 return
         raise refused(host, port)
+
+    def makes(args: tuple) -> None:
+        if args[1] not in FAMILIES:
+            raise refused(_family_name(args[1]), None)
 
     def looks_up(args: tuple) -> None:
         host = plain(args[0] or "")
@@ -134,6 +155,7 @@ def _closed(allowed: frozenset[Place], waits: bool) -> Callable[[Iterable[Place]
             raise refused(host, None)
 
     judges = {
+        "socket.__new__": makes,
         "socket.connect": connects,
         "socket.sendto": connects,
         "socket.sendmsg": connects,
@@ -173,6 +195,13 @@ def _sentence(host: str, port: int | None) -> str:
         f"This process may not connect to {place}: if it should, name it with its port in {SETTING} of ostoja.toml; "
         "other sites of a tenant are reached by the agent alone."
     )
+
+
+def _family_name(family: int) -> str:
+    try:
+        return socket.AddressFamily(family).name
+    except ValueError:
+        return f"AF_{family}"
 
 
 def _is_address(host: str) -> bool:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from ostoja.access.models import User
 from ostoja.access.policy import may, visible_fields
 from ostoja.kernel import registry
-from ostoja.kernel.actors import Actor
+from ostoja.kernel.actors import Actor, current_actor
 from ostoja.kernel.fields import MoneyField, ObjectField, PriceField, YearField
 from ostoja.kernel.registry import Entry
 
@@ -47,10 +47,18 @@ def title_field(entry: Entry) -> str:
 
 
 def title_of(record) -> str:
-    """What a record is called; never empty."""
-    if is_concealed(record):
+    """What a record is called for whoever is acting; never empty."""
+    if is_concealed(record) or not may_name(current_actor(), entry_of(type(record))):
         return _("(not visible)")
     return str(record) or _("(no name)")
+
+
+def may_name(actor: Actor | None, entry: Entry | None) -> bool:
+    """Whether this reader may see the field that names an object's records; nobody reading is the installation itself."""
+    if actor is None or entry is None:
+        return True
+    name = title_field(entry)
+    return name not in entry.fields or name in visible_fields(actor, entry)
 
 
 def is_concealed(record) -> bool:

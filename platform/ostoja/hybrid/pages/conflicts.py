@@ -105,7 +105,11 @@ def _names(actor, found) -> dict:
             names |= {r.pk: title_of(r) for r in visible(actor, entry.model).filter(pk__in=keys)}
     for one in found:
         entry = registry.get(one.about)
-        if one.record not in names and entry is not None:
+        if one.record in names or entry is None:
+            continue
+        if disputes.record_of(one) is not None:
+            names[one.record] = _("(not visible)")
+        else:
             kept = _kept(actor, one)
             names[one.record] = kept.get(entry.surface.title) or _name_before(actor, entry, one)
     return names
@@ -126,9 +130,11 @@ def _name_before(actor, entry, found: Conflict) -> str:
 
 
 def _both(actor, conflict: Conflict) -> tuple[str, str]:
-    """Both values as the field draws them; empty where they are not of one field, or not to be seen."""
+    """Both values as the field draws them; empty where they are not of one field."""
     if not conflict.field:
         return "", ""
+    if conflict.field not in disputes.seen_fields(actor, conflict):
+        return _("(not visible)"), _("(not visible)")
     record = disputes.record_of(conflict)
     return tuple(_drawn(actor, conflict, record, conflict.field, text) for text in (conflict.ours, conflict.theirs))
 
@@ -173,7 +179,7 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
     ours, theirs = disputes.authors(found)
     values = _both(actor, found)
     context = {
-        "conflict": found, "title": (title_of(record) if seen else _names(actor, [found]).get(found.record)) or _("(not here any more)"),
+        "conflict": found, "title": _names(actor, [found]).get(found.record) or _("(not here any more)"),
         "about": disputes.said(found), "headline": disputes.headline(found), "rule": disputes.rule_in_words(found),
         "way_out": disputes.way_out(found), "reason": disputes.values(actor, found)["reason"] if kind not in (disputes.LATEST, disputes.DELETED) else "",
         "state": found.get_state_display(), "tone": TONES[found.state], "is_open": found.state == Conflict.State.OPEN,
@@ -228,7 +234,8 @@ def _twins(actor, found: Conflict, record) -> list[dict]:
         renames = found.field in writable_fields(actor, entry) and bool(explain(actor, one, "change"))
         merge = entry.verbs.get("merge")
         made.append({
-            "title": title_of(one), "id": one.pk, "url": places.record_of(entry, one.pk), "value": getattr(one, found.field),
+            "title": title_of(one), "id": one.pk, "url": places.record_of(entry, one.pk),
+            "value": getattr(one, found.field) if found.field in visible_fields(actor, entry) else _("(not visible)"),
             "rename": str(entry.fields[found.field].verbose_name) if renames else "", "key": found.field,
             "merge_url": places.record_of(entry, one.pk, "do/merge") if merge and not why_not(one, merge) and explain(actor, one, "merge") else "",
             "created": one.created_at,

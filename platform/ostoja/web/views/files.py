@@ -15,6 +15,7 @@ from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.registry import Entry
 
 from .. import places, says
+from ..columns import may_name, title_of
 from ..inside import of_object
 
 SHOWN = 100
@@ -29,12 +30,12 @@ def is_files(entry: Entry) -> bool:
 def attached(request: HttpRequest, entry: Entry, panel, record) -> dict:
     """The files that belong to a record, the newest first. Two queries at most."""
     rows = panel.rows(request.actor, record).select_related("uploaded_by").order_by("-pk")[:SHOWN]
-    may_delete = may(request.actor, panel.entry, "delete")
+    may_delete, may_open = may(request.actor, panel.entry, "delete"), may_name(request.actor, panel.entry)
     here = f"{request.path}?tab={panel.name}"
     files = [
         {
-            "name": r.name, "size": filesizeformat(r.size), "at": r.created_at, "who": str(r.uploaded_by or ""),
-            "url": places.record_of(panel.entry, r.pk, "content") if r.key else "",
+            "name": title_of(r), "size": filesizeformat(r.size) if may_open else "", "at": r.created_at,
+            "who": str(r.uploaded_by or ""), "coming": not r.key, "url": places.record_of(panel.entry, r.pk, "content") if r.key and may_open else "",
             "delete_url": places.record_of(panel.entry, r.pk, "delete", {"next": here}) if may_delete else "",
         }
         for r in rows
