@@ -1,4 +1,4 @@
-"""The API's benchmarks with small numbers, against the application in this process: they measure answers and no refusals."""
+"""The benchmarks with small numbers, in this process: what they measure is done, and nothing is refused."""
 
 from __future__ import annotations
 
@@ -51,3 +51,15 @@ def test_every_measure_is_answered(server, monkeypatch):
         found = served.load(server, make, 2, 0.3).line()
         assert found["requests"] > 2 and found["refused"] == 0, (name, found)
     assert set(api.TARGETS) == set(api.measures(server))
+
+
+def test_the_link_is_measured(lender, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
+    import bench_hybrid
+
+    for name, number in {"ROWS": 60, "QUEUED": 120, "VERIFIED": 80, "SINGLE": 20, "PROBES": 3}.items():
+        monkeypatch.setattr(bench_hybrid, name, number)
+    found = bench_hybrid.measured(lender)
+    assert found["queued"] == 120 and found["verified_rows"] == 80
+    rates = ("first_load_per_second", "applied_per_second", "planned_per_second", "bytes_per_change", "one_change_ms")
+    assert all(found[rate] > 0 for rate in rates), found

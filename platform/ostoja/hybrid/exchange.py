@@ -266,9 +266,10 @@ class Exchange:
         from . import adopting
 
         before = self.tables.manifest
-        Progress.objects.filter(pk=self.progress.pk).update(peer_manifest=manifest)
-        self._fresh()
-        adopting.learned(self, before)
+        with transaction.atomic():
+            Progress.objects.filter(pk=self.progress.pk).update(peer_manifest=manifest)
+            self._fresh()
+            adopting.learned(self, before)
 
     def _take(self, envelope: Envelope) -> Counts:
         if envelope.link != str(self.link.pk) or envelope.sender != self.link.site.number:

@@ -79,18 +79,20 @@ BEGIN
 END $anew$
 """
 
-# The history of a record that was called back: its old values go, and the chain is laid anew over what is left. Only for a
-# record that is not here any more, so that it hides nothing of what is.
+# The history of records that were called back: their old values go, and the chain is laid anew over what is left. Only for
+# records that are not here any more, so that it hides nothing of what is.
 FORGET = """
-CREATE OR REPLACE FUNCTION "journal_forget"(key uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+DROP FUNCTION IF EXISTS "journal_forget"(uuid);
+CREATE OR REPLACE FUNCTION "journal_forget"(keys uuid[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT AS $forget$
 DECLARE
   first bigint;
 BEGIN
-  IF NOT EXISTS (SELECT FROM hybrid_clock WHERE id = key) THEN RETURN; END IF;
+  SELECT array_agg(id) INTO keys FROM hybrid_clock WHERE id = ANY(keys);
+  IF keys IS NULL THEN RETURN; END IF;
   PERFORM pg_advisory_xact_lock(hashtextextended(current_schema(), 7));
-  SELECT min(c.seq) INTO first FROM journal_change c WHERE c.record = key AND c.old IS NOT NULL AND c.seq IS NOT NULL;
-  UPDATE journal_change c SET old = NULL WHERE c.record = key AND c.old IS NOT NULL;
+  SELECT min(c.seq) INTO first FROM journal_change c WHERE c.record = ANY(keys) AND c.old IS NOT NULL AND c.seq IS NOT NULL;
+  UPDATE journal_change c SET old = NULL WHERE c.record = ANY(keys) AND c.old IS NOT NULL;
   IF first IS NULL THEN RETURN; END IF;
   PERFORM journal_chain_anew(first);
 END $forget$

@@ -43,8 +43,7 @@ def purge(attempt, out: Outcome, state: Holding) -> None:
 def _forget(ids: list[str]) -> None:
     """Old values of these records leave the history."""
     with connection.cursor() as cursor:
-        for id in ids:
-            cursor.execute("SELECT journal_forget(%s)", [id])
+        cursor.execute("SELECT journal_forget(%s::uuid[])", [list(ids)])
 
 
 def take_away(attempt, table: Table, ids: list[str], *, dead: bool = False) -> None:

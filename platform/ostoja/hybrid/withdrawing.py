@@ -50,8 +50,8 @@ def begin(exchange) -> None:
 def withdraw() -> int:
     """Stand at the manifest of the premises: closed values, and rows that can't be without them, leave tables and history.
 
-    Answers how many tables were cleared; 0 also while changes of what closes are still on their way to the premises. May be
-    repeated.
+    Answers how many tables were cleared; 0 also while changes of what closes are still on their way to the premises. The
+    manifest is taken over when all that is done: what is cut short is done again as a whole.
     """
     site = here()
     links = Link.objects.filter(state=Link.State.OPEN).select_related("site", "progress")
@@ -65,7 +65,7 @@ def withdraw() -> int:
     tenant = current_tenant()
     with changing(Actor.system("Hybrid"), "withdraw"):
         files.withdraw(tables)
-        Site.objects.filter(here=True).update(adopted=canonical.decode(), withdrawn=True)
+        Site.objects.filter(here=True).update(withdrawn=True)
     install(tenant, tables, site.number, in_cloud=site.in_cloud, owner=False, closed=True)
     cleared = ["journal_change"]
     with schema_context(tenant.schema_name), transaction.atomic(using="owner"), connections["owner"].cursor() as cursor:
@@ -101,6 +101,8 @@ def withdraw() -> int:
     with changing(Actor.system("Hybrid"), "withdraw"):
         copies.forget_all(Actor.system("Hybrid"), [t.label for t in [*tables, *gone]])
     copies.compact(cleared)
+    with changing(Actor.system("Hybrid"), "withdraw"):
+        Site.objects.filter(here=True).update(adopted=canonical.decode())
     return len(cleared) - 1
 
 

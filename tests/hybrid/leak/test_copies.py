@@ -11,6 +11,7 @@ from ostoja.access.actor_of import actor_of
 from ostoja.exchange import export, runs
 from ostoja.exchange.models import ExportRun, ImportRun, RowError
 from ostoja.hybrid import copies, labels, withdrawing
+from ostoja.hybrid.models import Progress, Site
 from ostoja.jobs import runner
 from ostoja.jobs.models import Job
 from ostoja.party.models import Party
@@ -114,3 +115,19 @@ def test_copies_of_all_go_when_fields_close(pair, signals, sinks):
     assert not held & {"table api_answer", "table exchange_rowerror", "table jobs_job"}
     do(pair.premises, Party, "add", {"kind": "org", "name": "Afterwards"})
     pair.talk()
+
+
+def test_a_withdrawal_that_is_cut_short_is_not_taken_for_done(pair, monkeypatch):
+    def cut(*_arguments):
+        raise KeyboardInterrupt
+
+    with tenant_context(pair.cloud):
+        wanted = withdrawing.wanted(bytes(Progress.objects.get().peer_manifest)).decode()
+        with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+            broken.setattr(copies, "forget_all", cut)
+            withdrawing.withdraw()
+        assert Site.objects.get(here=True).adopted != wanted
+        assert ExportRun.objects.get().state == "done"
+        assert withdrawing.withdraw() > 0
+        assert Site.objects.get(here=True).adopted == wanted
+        assert ExportRun.objects.get().state == "gone"
