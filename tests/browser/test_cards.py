@@ -1,0 +1,20 @@
+"""A record's card in a real browser: what is long stays within it, on a phone too."""
+
+import pytest
+
+from ostoja import gate
+from ostoja.party.models import Party
+from ostoja.testing.people import make_user
+
+LONG = "Konstancja Wielopolska-Brzeczyszczykiewiczowna z Dabrowy Gorniczej, pelnomocniczka zarzadu"
+
+
+@pytest.mark.parametrize("name", [LONG, "A" * 110], ids=["many words", "one word"])
+def test_a_long_name_of_an_owner_stays_within_the_card(actor, owner, open_page, name):
+    party = gate.perform(actor, Party, "add", {"kind": "org", "name": "Chairs", "owner": make_user(name).pk})
+    with open_page(user=owner, width=390, height=844) as tab:
+        page = tab.go(f"/parties/{party.pk}")
+        shown = page.locator(".props dd", has_text=name[:40]).first
+        inside = shown.evaluate("e => [e.scrollWidth <= e.clientWidth, e.getBoundingClientRect().right <= innerWidth]")
+        assert inside == [True, True] and page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert shown.locator(".who > span").last.evaluate("e => e.scrollWidth <= e.clientWidth")
