@@ -40,6 +40,11 @@ BEGIN
   END LOOP;
 END $wipe$
 """
+MADE = """
+SELECT (SELECT array_agg(oid::regprocedure::text) FROM pg_proc WHERE pronamespace = n.oid),
+       (SELECT array_agg(oid::regclass::text) FROM pg_class WHERE relnamespace = n.oid AND relkind = 'v')
+FROM pg_namespace n WHERE nspname = %s
+"""
 KEPT_IN_PUBLIC = "platform_migration,platform_migration_id_seq,tenancy_template,tenancy_readyschema"
 KEPT_IN_TENANT = "django_migrations,django_migrations_id_seq"
 
@@ -54,6 +59,7 @@ class Lender:
         self._numbers = itertools.count(1)
         self._superuser = installation.superuser()
         self._shape: tuple | None = None
+        self._made: tuple[set[str], set[str]] = (set(), set())
         self._template = template.current()
 
     def lend(self, **fields) -> Tenant:
@@ -67,7 +73,7 @@ class Lender:
             tenant = Tenant.objects.create(schema_name=schema, slug=slug, **values)
             Domain.objects.create(tenant=tenant, domain=f"{slug}.{settings.BASE_DOMAIN}", is_primary=True)
         if self._shape is None:
-            self._shape = self._shape_of(schema)
+            self._shape, self._made = self._shape_of(schema), self._made_in(schema)
         return tenant
 
     @contextmanager
@@ -105,6 +111,9 @@ class Lender:
         shape = self._shape_of(schema)
         if shape is None:
             return
+        if self._shape is not None and shape != self._shape:
+            self._undo(cursor, schema)
+            shape = self._shape_of(schema)
         if self._shape is None or shape != self._shape:
             pool.drop(schema)
             return
@@ -122,6 +131,21 @@ class Lender:
                 return None
             cursor.execute(f'SELECT count(*) FROM "{schema}".django_migrations')
             return *shape, cursor.fetchone()[0]
+
+    def _made_in(self, schema: str) -> tuple[set[str], set[str]]:
+        """(functions, views) of a schema, without its name."""
+        with self._superuser.cursor() as cursor:
+            cursor.execute(MADE, [schema])
+            functions, views = ({one.replace(f"{schema}.", "", 1) for one in some or ()} for some in cursor.fetchone())
+            return functions, views
+
+    def _undo(self, cursor, schema: str) -> None:
+        """Drop the functions, with their triggers, and the views that were made besides: a tenant that was hybrid is none again."""
+        functions, views = (now - before for now, before in zip(self._made_in(schema), self._made, strict=True))
+        if views:
+            cursor.execute("DROP VIEW " + ", ".join(f"{schema}.{one}" for one in sorted(views)))
+        if functions:
+            cursor.execute("DROP FUNCTION " + ", ".join(f"{schema}.{one}" for one in sorted(functions)) + " CASCADE")
 
     def _seeds(self, schema: str) -> list[str]:
         """The statements of the template that fill rows."""
