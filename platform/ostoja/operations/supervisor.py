@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from ostoja.kernel.errors import OstojaError
 from ostoja.operations.embedded import keeper
+from ostoja.operations.embedded.service import LEAST_FREE_BYTES
 
 PAUSES = (0.5, 1, 2, 5, 10, 30)
 STEADY_SECONDS = 60
@@ -96,6 +98,7 @@ class Supervisor:
         self._asked = 0.0
         self._service_pauses: dict[int, tuple[int, float]] = {}
         self._logs_checked = 0.0
+        self._is_full = False
 
     def run(self, ready: Callable[[], bool], announce: Callable[[], None], patience: float = 60) -> None:
         """Start the programs, ``announce`` when ``ready`` says so, and keep them running until SIGINT or SIGTERM.
@@ -139,6 +142,7 @@ class Supervisor:
         while not self.stopping:
             self._look_after_services()
             self._look_after_programs()
+            self._look_after_disk()
             self._look_after_logs()
             if not announced:
                 if ready():
@@ -199,6 +203,19 @@ class Supervisor:
             if program.process is None and now >= program.due:
                 program.start(self._log(program))
 
+    def _look_after_disk(self) -> None:
+        """Say when the disk fills up and when there is room again: on a full one nothing else can tell, no log can grow."""
+        free = shutil.disk_usage(self.logs).free
+        if (free < LEAST_FREE_BYTES) == self._is_full:
+            return
+        self._is_full = not self._is_full
+        if self._is_full:
+            self.say(
+                f"Only {free // 1_000_000} MB are free on the disk of {self.logs.parent}: make room, or nothing can be saved."
+            )
+        else:
+            self.say(f"There is room again on the disk of {self.logs.parent}.")
+
     def _look_after_logs(self) -> None:
         """Keep each log under LOG_BYTES, and one older one. All are open for appending, so they can be cut in place."""
         if self._logs_checked and time.monotonic() < self._logs_checked + 60:
@@ -206,7 +223,8 @@ class Supervisor:
         self._logs_checked = time.monotonic()
         for log in self.logs.glob("*.log"):
             if log.stat().st_size > LOG_BYTES:
-                shutil.copyfile(log, log.with_suffix(".log.1"))
+                with contextlib.suppress(OSError):  # there may be no room for the older one
+                    shutil.copyfile(log, log.with_suffix(".log.1"))
                 os.truncate(log, 0)
 
     def _stop(self, reader: int) -> None:
