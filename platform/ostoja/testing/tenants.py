@@ -42,7 +42,8 @@ END $wipe$
 """
 MADE = """
 SELECT (SELECT array_agg(oid::regprocedure::text) FROM pg_proc WHERE pronamespace = n.oid),
-       (SELECT array_agg(oid::regclass::text) FROM pg_class WHERE relnamespace = n.oid AND relkind = 'v')
+       (SELECT array_agg(oid::regclass::text) FROM pg_class WHERE relnamespace = n.oid AND relkind = 'v'),
+       (SELECT array_agg(rolname) FROM pg_roles WHERE rolname ~ ('^[a-z]_' || n.nspname || '$'))
 FROM pg_namespace n WHERE nspname = %s
 """
 KEPT_IN_PUBLIC = "platform_migration,platform_migration_id_seq,tenancy_template,tenancy_readyschema"
@@ -59,7 +60,7 @@ class Lender:
         self._numbers = itertools.count(1)
         self._superuser = installation.superuser()
         self._shape: tuple | None = None
-        self._made: tuple[set[str], set[str]] = (set(), set())
+        self._made: list[set[str]] = []
         self._template = template.current()
 
     def lend(self, **fields) -> Tenant:
@@ -132,20 +133,23 @@ class Lender:
             cursor.execute(f'SELECT count(*) FROM "{schema}".django_migrations')
             return *shape, cursor.fetchone()[0]
 
-    def _made_in(self, schema: str) -> tuple[set[str], set[str]]:
-        """(functions, views) of a schema, without its name."""
+    def _made_in(self, schema: str) -> list[set[str]]:
+        """The functions, the views and the roles of a schema, without its name."""
         with self._superuser.cursor() as cursor:
             cursor.execute(MADE, [schema])
-            functions, views = ({one.replace(f"{schema}.", "", 1) for one in some or ()} for some in cursor.fetchone())
-            return functions, views
+            return [
+                {one.replace(f"{schema}.", "").replace(schema, "") for one in some or ()} for some in cursor.fetchone()
+            ]
 
     def _undo(self, cursor, schema: str) -> None:
-        """Drop the functions, with their triggers, and the views that were made besides: a tenant that was hybrid is none again."""
-        functions, views = (now - before for now, before in zip(self._made_in(schema), self._made, strict=True))
+        """Drop the functions, with their triggers, the views and the roles that were made besides: hybrid no more."""
+        functions, views, roles = (now - before for now, before in zip(self._made_in(schema), self._made, strict=True))
         if views:
             cursor.execute("DROP VIEW " + ", ".join(f"{schema}.{one}" for one in sorted(views)))
         if functions:
             cursor.execute("DROP FUNCTION " + ", ".join(f"{schema}.{one}" for one in sorted(functions)) + " CASCADE")
+        for role in sorted(roles):
+            cursor.execute(f'DROP OWNED BY "{role}{schema}"; DROP ROLE "{role}{schema}"')
 
     def _seeds(self, schema: str) -> list[str]:
         """The statements of the template that fill rows."""

@@ -1,6 +1,6 @@
 """Random histories on real PostgreSQL: people, faults, kills, restores and open transactions at two and three sites, with the oracles.
 
-``HYBRID_DB_RUNS`` sets how many histories are played (12 in a plain run, 20 in CI), ``HYBRID_DB_SEED`` where the seeds begin;
+``HYBRID_DB_RUNS`` sets how many histories are played (12), ``HYBRID_DB_SEED`` where the seeds begin;
 each that breaks something is written to the folder ``HYBRID_DB_STORIES``, if one is named.
 """
 
@@ -12,7 +12,7 @@ import pytest
 
 from .program import Story
 
-RUNS = int(os.environ.get("HYBRID_DB_RUNS", "20" if os.environ.get("CI") else "12"))
+RUNS = int(os.environ.get("HYBRID_DB_RUNS", "12"))
 FIRST = int(os.environ.get("HYBRID_DB_SEED", "0"))
 STORIES = os.environ.get("HYBRID_DB_STORIES", "")
 STEPS = int(os.environ.get("HYBRID_DB_STEPS", "25"))
