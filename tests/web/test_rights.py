@@ -7,6 +7,7 @@ from ostoja.access.policy import visible_fields
 from ostoja.kernel import registry
 from ostoja.testing.clients import Browser
 from ostoja.testing.people import make_user
+from ostoja.web import columns
 
 SECRET = "Tajemnica-4711"
 
@@ -60,6 +61,24 @@ def test_a_record_has_no_name_for_who_may_not_see_the_field_that_names_it(browse
     user = make_user("Cleared")
     as_role({"party.party": {"view": "all"}}, user=user)
     assert "tajny@stalmet.example" in Browser(tenant).sign_in(user).get(f"/parties/{hers.pk}").content.decode()
+
+
+def test_a_link_in_a_list_says_no_name_that_its_reader_may_not_see(tenant, hers, actor, as_role, monkeypatch):
+    add = {label: registry.get(f"sales.{label}").model for label in ("pipeline", "stage", "deal")}
+    pipeline = gate.perform(actor, add["pipeline"], "add", {"name": "Sales", "position": 1})
+    stage = {"pipeline": pipeline.pk, "name": "New", "position": 1, "kind": "open", "probability": 10}
+    stage = gate.perform(actor, add["stage"], "add", stage)
+    gate.perform(
+        actor, add["deal"], "add", {"title": "Forklift", "party": hers.pk, "stage": stage.pk, "amount": "10.00"}
+    )
+    user = make_user("Dora Dealer")
+    as_role({"*": {"view": "all"}}, user=user)
+    browser, may_name = Browser(tenant).sign_in(user), columns.may_name
+    page = browser.get("/deals").content.decode()
+    assert f'href="/parties/{hers.pk}">Stalmet</a>' in page
+    monkeypatch.setattr(columns, "may_name", lambda who, entry: entry.label != "party.party" and may_name(who, entry))
+    page = browser.get("/deals").content.decode()
+    assert "Forklift" in page and f'href="/parties/{hers.pk}">(not visible)</a>' in page
 
 
 def test_an_exported_file_has_no_hidden_column(browser, hers):

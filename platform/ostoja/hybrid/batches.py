@@ -1,4 +1,4 @@
-"""What makes large batches quick."""
+"""Large batches go to PostgreSQL as one array literal for each column."""
 
 from __future__ import annotations
 

@@ -18,12 +18,13 @@ from django.utils import timezone
 from ostoja.kernel import outbound
 from ostoja.kernel.errors import NotFound
 from ostoja.operations.database import EXTENSIONS, LEAST_VERSION
+from ostoja.operations.embedded.service import LEAST_FREE_BYTES
 from ostoja.tenancy import fleet, locks, platform_schema, pool, release, template
 from ostoja.tenancy.context import platform_context
 from ostoja.tenancy.models import Tenant
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-LEAST_FREE_BYTES, SCARCE_BYTES = 500_000_000, 5_000_000_000
+SCARCE_BYTES = 5_000_000_000
 SHOWN = 5
 
 

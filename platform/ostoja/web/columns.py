@@ -216,7 +216,7 @@ def _relation(column: Column, record) -> SafeString:
     if not column.linked or is_concealed(other):
         return conditional_escape(title_of(other))
     return format_html(
-        '<a class="hover:underline" href="{}">{}</a>', places.record_of(registry.of(type(other)), key), other
+        '<a class="hover:underline" href="{}">{}</a>', places.record_of(registry.of(type(other)), key), title_of(other)
     )
 
 
