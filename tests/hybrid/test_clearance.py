@@ -21,9 +21,10 @@ from ostoja.tenancy.context import tenant_context
 from ostoja.testing.clients import Browser, Program
 from ostoja.testing.people import make_actor, make_user
 
+IBAN = "PL61109010140000071219812874"
 SECRETS = {
     "notes": "Notatki-7041", "revenue": "7,041,000", "revenue in the API": "7041000", "contact": "tajny7041@stalmet.example",
-    "street": "Ukryta 7041", "tax number": "5252248481", "account": "2874", "subject": "Temat-7041", "text": "Rozmowa-7041",
+    "street": "Ukryta 7041", "tax number": "5252248481", "account": IBAN[-4:], "subject": "Temat-7041", "text": "Rozmowa-7041",
     "file": "umowa-7041.txt", "content": "Tresc-7041", "theirs": "Ich-7041", "reason": "Powod-7041",
 }  # fmt: skip
 GRANTS = {
@@ -59,7 +60,7 @@ def sites(lender):
         "party.contactpoint": {"type": "email", "value": SECRETS["contact"]},
         "party.address": {"line1": SECRETS["street"], "postal_code": "00-001", "city": "Gdynia", "country": "PL"},
         "party.taxid": {"country": "PL", "type": "nip", "value": SECRETS["tax number"]},
-        "party.bankaccount": {"iban": "PL61109010140000071219812874", "currency": "PLN"},
+        "party.bankaccount": {"iban": IBAN, "currency": "PLN"},
         "planning.activity": {"kind": "call", "subject": SECRETS["subject"], "body": SECRETS["text"]},
     }.items():
         pair.parts[label] = do(premises, model(label), "add", {"party": party.pk, **data})
@@ -108,13 +109,20 @@ def said(answer) -> str:
     return content.decode(errors="replace")
 
 
+def is_in(text: str, secret: str) -> bool:
+    """Whether a secret stands in a text; the last digits of the account as such, or at its end, not within a key that has them by chance."""
+    return (
+        bool(re.search(rf"(?<![0-9a-f-]){secret}(?![0-9a-f-])|{IBAN}", text)) if secret == IBAN[-4:] else secret in text
+    )
+
+
 def told(answers) -> dict[str, list[str]]:
     """{where: which secrets are told there}; no page may be a fault."""
     found = {}
     for where, answer in answers:
         assert answer.status_code < 500, (where, said(answer)[:500])
         text = said(answer)
-        if names := [name for name, secret in SECRETS.items() if secret in text]:
+        if names := [name for name, secret in SECRETS.items() if is_in(text, secret)]:
             found[where] = names
     return found
 
