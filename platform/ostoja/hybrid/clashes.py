@@ -14,7 +14,7 @@ from .core.apply import Held, Outcome
 from .core.hlc import ms_of
 from .core.merge import Conflict as Dispute
 from .core.wire import Delete, Entry, Key, Op, Row
-from .holding import Holding
+from .holding import Holding, values
 from .models import Conflict
 from .sending import enter
 from .writing import REFUSALS, Put, said
@@ -122,7 +122,8 @@ def note(
     owner = None
     table = attempt.tables.get(key.model)
     if state is not None and table is not None and "owner" in table.columns:
-        owner = state.values.get(key.id, {}).get("owner")
+        row = state.values.get(key.id, {})
+        owner = row["owner"] if "owner" in row else values(table, [key.id], ["owner"]).get(key.id, {}).get("owner")
     Conflict.objects.create(
         about=key.model, record=key.id, field=name, rule=rule, ours=ours, theirs=theirs, site=attempt.link.site,
         reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner, **_written(op, name),

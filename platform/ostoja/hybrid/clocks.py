@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from django.db import connection
 
-from .batches import array
+from .batches import array, texts
 from .core.terms import OPEN, SEALED
 from .core.wire import ZERO, Cell, Marker, Row, Ship, Stamp, Thing
 
 COLUMNS = "id::text, model, cl, hlc, site, stamps::text, top, withheld, label_ver, ships::text"
 
-WRITE = """
-INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
-SELECT r.id, r.model, r.cl, r.hlc, r.site, r.stamps::jsonb, r.top, r.withheld, r.label_ver, r.ships::jsonb
+ROWS = """
 FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::bool[], %s::bigint[], %s::text[])
   AS r(id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
+"""
+
+CHANGE = f"""
+UPDATE hybrid_clock c SET cl = r.cl, hlc = r.hlc, site = r.site, stamps = r.stamps::jsonb, top = greatest(r.top, c.top),
+  withheld = r.withheld, label_ver = r.label_ver, ships = r.ships::jsonb
+{ROWS} WHERE c.id = r.id
+"""
+
+WRITE = f"""
+INSERT INTO hybrid_clock AS c (id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
+SELECT r.id, r.model, r.cl, r.hlc, r.site, r.stamps::jsonb, r.top, r.withheld, r.label_ver, r.ships::jsonb
+{ROWS}
 ON CONFLICT (id) DO UPDATE SET cl = excluded.cl, hlc = excluded.hlc, site = excluded.site, stamps = excluded.stamps,
   top = greatest(excluded.top, c.top), withheld = excluded.withheld, label_ver = excluded.label_ver, ships = excluded.ships
 """
@@ -45,10 +55,8 @@ class Clock:
 
     def cells(self, values: Mapping[str, str | None]) -> dict[str, Cell]:
         """Values with their stamps."""
-        if not self.stamps:
-            whole = self.whole
-            return {name: Cell(value, whole) for name, value in values.items()}
-        return {name: self.cell(name, value) for name, value in values.items()}
+        said, whole = self.stamps, self.whole
+        return {n: self.cell(n, value) if n in said else Cell(value, whole) for n, value in values.items()}
 
     def cell(self, name: str, value: str | None) -> Cell:
         """A value with its stamp."""
@@ -85,7 +93,7 @@ class Clock:
             return
         self.withheld = False
         known = before.cells if isinstance(before, Row) else {}
-        if not known and after.cells:
+        if not isinstance(before, Row) and after.cells:
             self.whole, self.stamps = Counter(c.stamp for c in after.cells.values()).most_common(1)[0][0], {}
             self.top = max(self.top, self.whole.hlc)
         for name, cell in after.cells.items():
@@ -124,17 +132,27 @@ def read(keys: Iterable[str], *, source: str = "hybrid_clock", lock: bool = Fals
         return dict(map(parse, cursor.fetchall()))
 
 
-def write(clocks: Mapping[str, Clock]) -> None:
-    """Write these clocks."""
+def write(clocks: Mapping[str, Clock], known: Container[str] = ()) -> None:
+    """Write these clocks; ``known`` are those that were read and locked, which is quicker to change than what may be new."""
+    old = {key: clock for key, clock in clocks.items() if key in known}
+    _write(CHANGE, old)
+    _write(WRITE, clocks if not old else {key: clock for key, clock in clocks.items() if key not in known})
+
+
+def _write(sql: str, clocks: Mapping[str, Clock]) -> None:
     if not clocks:
         return
     some = list(clocks.values())
     with connection.cursor() as cursor:
-        cursor.execute(WRITE, [
-            array(clocks), [c.model for c in some], array(c.cl for c in some), array(c.whole.hlc for c in some), array(c.whole.site for c in some),
-            [orjson.dumps(c.stamps).decode() for c in some], array(c.top for c in some), [c.withheld for c in some],
-            array(c.label_ver for c in some), [orjson.dumps(c.ships).decode() for c in some],
+        cursor.execute(sql, [
+            array(clocks), array(c.model for c in some), array(c.cl for c in some), array(c.whole.hlc for c in some),
+            array(c.whole.site for c in some), texts(_json(c.stamps) for c in some), array(c.top for c in some),
+            array(c.withheld for c in some), array(c.label_ver for c in some), texts(_json(c.ships) for c in some),
         ])  # fmt: skip
+
+
+def _json(said: dict) -> str:
+    return orjson.dumps(said).decode() if said else "{}"
 
 
 def levels(keys: Iterable[str], *, source: str = "hybrid_label") -> dict[str, int]:

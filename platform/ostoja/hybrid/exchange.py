@@ -29,15 +29,14 @@ from .core.wire import (
     CONTROL,
     DATA,
     PROTO,
+    TOLD,
     Ack,
     Corrupt,
     Envelope,
-    Fields,
     Key,
     Op,
     OtherProtocol,
     Purge,
-    Snap,
     Want,
     decode,
     encode,
@@ -394,7 +393,7 @@ def _check(envelope: Envelope) -> None:
         for op in envelope.ops:
             if not KEY.fullmatch(op.key.id):
                 raise ValueError
-            for cell in op.cells.values() if isinstance(op, Fields | Snap) else ():
+            for cell in op.cells.values() if isinstance(op, TOLD) else ():
                 if cell.value is not None and type(cell.value) is not str:
                     raise ValueError
     except ValueError:

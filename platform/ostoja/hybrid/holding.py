@@ -41,17 +41,17 @@ class Reader:
 
     def read(self, keys: Iterable[Key], names: Collection[str] | None = None) -> Holding:
         """The state of these records; with ``names`` the core sees just these fields of them, unless more is owed or waits."""
-        by_model: dict[str, list[str]] = defaultdict(list)
+        by_model: dict[str, list[Key]] = defaultdict(list)
         for key in keys:
-            by_model[key.model].append(key.id)
-        ids = [id for some in by_model.values() for id in some]
+            by_model[key.model].append(key)
+        ids = [key.id for some in by_model.values() for key in some]
         out = Holding(Held())
         if not ids:
             return out
         for label, some in by_model.items():
             table = self.tables.get(label)
             if table is not None:
-                out.values |= values(table, some, names, lock=True)
+                out.values |= values(table, (key.id for key in some), names, lock=True)
         out.clocks = clocking.read(ids, lock=True)
         labels, aside, stashes, parked = self._kept()
         out.levels = clocking.levels(ids) if labels else {}
@@ -60,12 +60,13 @@ class Reader:
         if (stashes or parked) and names is not None:
             return self.read(keys)
         things, ships = {}, {}
-        for label, some in by_model.items():
-            for id in some:
+        for some in by_model.values():
+            for key in some:
+                id = key.id
                 clock = out.clocks.get(id)
                 if clock is None:
                     continue
-                key, row, level = Key(label, id), out.values.get(id), out.levels.get(id, 0)
+                row, level = out.values.get(id), out.levels.get(id, 0) if out.levels else 0
                 if not clock.alive:
                     things[key] = clock.marker(level)
                 elif row is not None:

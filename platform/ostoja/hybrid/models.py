@@ -274,9 +274,6 @@ class Clock(Thing):
     data = Data(internal=["model", "cl", "hlc", "site", "stamps", "top", "withheld", "label_ver", "ships"])
     sync = Sync.LOCAL
 
-    class Meta:
-        indexes = [models.Index(fields=["model", "id"], name="clock_by_model")]
-
 
 class Stash(Thing):
     """What this site still owes of a record that was called back: its own changes, until the premises have them."""

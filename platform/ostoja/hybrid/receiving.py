@@ -25,7 +25,22 @@ from .core.link import LinkTerms
 from .core.link import Site as CoreSite
 from .core.sequence import Inbound, Verdict
 from .core.terms import Authority, Manifest, Mode
-from .core.wire import Cell, Delete, Entry, Fields, Key, Marker, Op, Purge, Receipt, Row, Snap, Withheld, op_data
+from .core.wire import (
+    TOLD,
+    Cell,
+    Delete,
+    Entry,
+    Fields,
+    Key,
+    Marker,
+    Op,
+    Purge,
+    Receipt,
+    Row,
+    Snap,
+    Withheld,
+    op_data,
+)
 from .holding import Holding, Reader
 from .models import Label, Link, Parked, PurgeCase, Reply
 from .sending import enter
@@ -162,7 +177,7 @@ class Attempt:
         deaths: dict[str, list[Op]] = defaultdict(list)
         others: list[Op] = []
         for op in ops:
-            if isinstance(op, Fields | Snap):
+            if isinstance(op, TOLD):
                 content[op.key.model].append(op)
             elif isinstance(op, Delete):
                 deaths[op.key.model].append(op)
@@ -208,7 +223,11 @@ class Attempt:
         reader = Reader(self.tables, self.link, on.peer, on.here.number, on.acked)
         parts = self._parts(ops)
         keys = {op.key for op in ops} | self._parents(ops) | {part for some in parts.values() for part in some}
-        state = reader.read(keys, _named(ops, only_fields_of) if only_fields_of else None)
+        state = reader.read(keys, _named(ops, only_fields_of) if only_fields_of and not on.retold else None)
+        if only_fields_of and any(
+            op.cl != clock.cl for op in ops if (clock := state.clocks.get(op.key.id)) is not None
+        ):
+            state = reader.read(keys)  # of another life of it: all that it says now counts
         self._derived(ops, state)
         held = state.held
         held.parts = parts
@@ -235,7 +254,7 @@ class Attempt:
         found = set()
         for op in ops:
             terms = self.tables.manifest.models.get(op.key.model)
-            if terms and terms.inherits and isinstance(op, Fields | Snap) and op.cells.get(terms.inherits):
+            if terms and terms.inherits and isinstance(op, TOLD) and op.cells.get(terms.inherits):
                 parent = op.cells[terms.inherits].value
                 if parent and not parent.startswith(holding.ALIAS):
                     found.add(Key(terms.fields[terms.inherits].refers, parent))
@@ -257,7 +276,7 @@ class Attempt:
         """What a rule of ours has just made of the parts of a record, and the other site made as well, is the other site's."""
         for op in ops:
             clock = state.clocks.get(op.key.id)
-            if clock is None or clock.top >> 16 < self.on.began_ms or not isinstance(op, Fields | Snap):
+            if clock is None or clock.top >> 16 < self.on.began_ms or not isinstance(op, TOLD):
                 continue
             row = state.held.things.get(op.key)
             for name, cell in op.cells.items() if isinstance(row, Row) else ():
@@ -291,7 +310,7 @@ class Attempt:
             if clock is not None:
                 clock.shipped(self.on.peer, ship)
                 clocks[key.id] = clock
-        clocking.write(clocks)
+        clocking.write(clocks, state.clocks)
         self.counts.written += sum(1 for put in ready if put.new or put.values)
         self._arrived([put for put in ready if put.new])
         self._note(decided, ready)
@@ -381,17 +400,19 @@ class Attempt:
         for op in ops:
             if isinstance(op, Receipt):
                 _receipted(self.link, op)
-            elif isinstance(op, Fields | Snap):
+            elif isinstance(op, TOLD):
                 self._references(op, out, state)
         if self.on.site.owner:
-            self._name_anew([op for op in ops if isinstance(op, Fields | Snap)])
+            self._name_anew([op for op in ops if isinstance(op, TOLD)])
 
     def _name_anew(self, ops: list[Fields | Snap]) -> None:
         """Whoever refers by its key to what was called back is told the alias instead."""
         targets: dict[str, list[Key]] = defaultdict(list)
         for op in ops:
             table = self.tables.get(op.key.model)
-            for name in op.cells.keys() & table.references if table else ():
+            if table is None or table.references.isdisjoint(op.cells):
+                continue
+            for name in op.cells.keys() & table.references:
                 value = op.cells[name].value
                 if value and not value.startswith(holding.ALIAS):
                     targets[value].append(op.key)
@@ -404,8 +425,10 @@ class Attempt:
     def _references(self, op: Fields | Snap, out: Outcome, state: Holding) -> None:
         """The key instead of an alias, or the other way round, is no change: the stamp is the same."""
         table = self.tables.get(op.key.model)
-        names = op.cells.keys() & table.references if table else ()
-        row = (out.things.get(op.key) or state.held.things.get(op.key)) if names else None
+        if table is None or table.references.isdisjoint(op.cells):
+            return
+        names = op.cells.keys() & table.references
+        row = out.things.get(op.key) or state.held.things.get(op.key)
         for name in names if isinstance(row, Row) else ():
             cell = op.cells[name]
             if cell.value is not None:
@@ -444,23 +467,25 @@ def _put(table: Table, key: Key, was, thing: Row, state: Holding) -> Put:
 def _named(ops: Iterable[Op], table: Table) -> set[str]:
     """The fields that these changes of some fields are about, with all that is decided together with them."""
     terms = table.terms
-    names = set().union(*(op.cells.keys() for op in ops)) | terms.edges.keys() | {terms.inherits, "owner"} - {""}
+    names = set().union(*(op.cells.keys() for op in ops)) | {terms.inherits} - {""}
     return names.union(*(group for group in terms.together if names & set(group)))
 
 
 def _unwritten(out: Outcome, puts: list[Put], gone: set[Key]) -> list[Entry]:
     """The entries that the triggers of the tables did not write already."""
-    written = {put.key: (put.new, frozenset(put.values)) for put in puts}
+    written = {put.key: put for put in puts}
     found = []
     for entry in out.entries:
-        new, fields = written.get(entry.key, (False, frozenset()))
+        put = written.get(entry.key)
+        new = put is not None and put.new
         if entry.op == "I" and new or entry.op == "D" and entry.key in gone:
             continue
         if entry.op == "U":
-            left = entry.fields - fields if entry.origin else entry.fields
-            if not left or new and entry.origin:
+            theirs = put is not None and entry.origin
+            if not entry.fields or theirs and (new or entry.fields <= put.values.keys()):
                 continue
-            entry = entry._replace(fields=left)
+            if theirs:
+                entry = entry._replace(fields=entry.fields - put.values.keys())
         found.append(entry)
     return found
 

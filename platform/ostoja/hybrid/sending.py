@@ -338,25 +338,29 @@ def send_again(model: str, records: Iterable, here: int = 0) -> None:
 
 def send_everything(tables: Tables, only: Iterable[str] | None = None) -> int:
     """Let every record be sent as a whole, each with its parts behind it; answers how many."""
-    labels = [t.label for t in tables if not t.parent_column]
-    only, count = None if only is None else set(only), 0
-    for label in labels:
-        family = _family(tables, tables.by_label[label])
-        if only is not None and not only & {t.label for t, _sql in family}:
-            continue
-        unions = " UNION ALL ".join(
-            f"SELECT c.id, c.model, {depth}, coalesce(({root}), c.id) AS root FROM hybrid_clock c WHERE c.model = '{t.label}'"
-            for depth, (t, root) in enumerate(family)
+    only = None if only is None else set(only)
+    families = [_family(tables, top) for top in tables if not top.parent_column]
+    families = [family for family in families if only is None or only & {t.label for t, _root in family}]
+    labels, number, depth, root = [], "", "", ""
+    for place, family in enumerate(families):
+        for below, (table, sql) in enumerate(family):
+            labels.append(table.label)
+            number += f" WHEN '{table.label}' THEN {place}"
+            depth += f" WHEN '{table.label}' THEN {below}" if below else ""
+            root += f" WHEN '{table.label}' THEN ({sql})" if below else ""
+    depth, root = f"CASE c.model{depth} ELSE 0 END" if depth else "0", f"CASE c.model{root} END" if root else "NULL"
+    if not labels:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb, cause) "
+            "SELECT pg_current_xact_id()::text::bigint, r.model, r.id, 'R', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, "
+            f"0, 'system:', 'resend', r.root FROM (SELECT c.id, c.model, CASE c.model{number} END AS family, {depth} AS depth, "
+            f"coalesce({root}, c.id) AS root FROM hybrid_clock c WHERE c.model = ANY(%s)) r "
+            "ORDER BY r.family, r.root, r.depth, r.id",
+            [labels],
         )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb, cause) "
-                "SELECT pg_current_xact_id()::text::bigint, r.model, r.id, 'R', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, "
-                "0, 'system:', 'resend', r.root "
-                f"FROM ({unions}) AS r(id, model, depth, root) ORDER BY r.root, r.depth, r.id"
-            )
-            count += cursor.rowcount
-    return count
+        return cursor.rowcount
 
 
 def _family(tables: Tables, top: Table) -> list[tuple[Table, str]]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from ostoja.gate import refusal
 from ostoja.kernel.errors import Refused
 
-from .batches import array
+from .batches import array, texts
 from .core.merge import path
 from .core.wire import Key
 from .holding import ALIAS, values
@@ -81,6 +81,8 @@ class Writer:
         self._look_up(puts, coming)
         refused = {}
         for put in puts:
+            if put.table.references.isdisjoint(put.values):
+                continue
             for name in put.values.keys() & put.table.references:
                 value, column = put.values[name], put.table.columns[name]
                 if value is None or (not value.startswith(ALIAS) and self.known[value]):
@@ -98,6 +100,8 @@ class Writer:
     def _look_up(self, puts: list[Put], coming: set[str]) -> None:
         wanted: dict[str, set[str]] = defaultdict(set)
         for put in puts:
+            if put.table.references.isdisjoint(put.values):
+                continue
             for name in put.values.keys() & put.table.references:
                 value = put.values[name]
                 if value is not None and not value.startswith(ALIAS) and not self.known.get(value):
@@ -274,7 +278,7 @@ def _all(table: Table) -> str:
 
 
 def _execute(group: list[Put], sql: str, params: list, names: list[str]) -> list[tuple]:
-    params = [*params, array(put.key.id for put in group), *([put.values[n] for put in group] for n in names)]
+    params = [*params, array(put.key.id for put in group), *(texts(put.values[n] for put in group) for n in names)]
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchall()

@@ -76,5 +76,4 @@ class Change(Thing):
         indexes = [
             models.Index(fields=["record", "id"], name="change_of_record"),
             models.Index(fields=["cause", "id"], name="change_by_cause", condition=models.Q(cause__isnull=False)),
-            models.Index(fields=["id"], name="change_unnumbered", condition=models.Q(seq__isnull=True)),
         ]

@@ -12,8 +12,10 @@ from .purge import receipted, strip
 from .sequence import Inbound, Verdict, advance, judge
 from .terms import LOCAL
 from .wire import (
+    CONTENT,
     CONTROL,
     DATA,
+    TOLD,
     Delete,
     Entry,
     Envelope,
@@ -32,6 +34,7 @@ from .wire import (
     Withheld,
 )
 
+NOTHING: frozenset[str] = frozenset()
 ABSENT = "The record is not here."
 LINGERING = "The site was away longer than deaths are remembered, and this record is unknown."
 
@@ -113,7 +116,7 @@ def names(envelope: Envelope, link: LinkTerms) -> set[Key]:
     keys = {op.key for op in envelope.ops}
     for op in envelope.ops:
         terms = link.manifest.models.get(op.key.model)
-        if terms and terms.inherits and isinstance(op, Fields | Snap) and terms.inherits in op.cells:
+        if terms and terms.inherits and isinstance(op, TOLD) and terms.inherits in op.cells:
             keys.add(Key(terms.fields[terms.inherits].refers, str(op.cells[terms.inherits].value)))
     return keys
 
@@ -162,13 +165,14 @@ def _admit(envelope: Envelope, link: LinkTerms, now_ms: int) -> Verdict | None:
     allowed = {n: t.open_at(link.ceiling) if up else t.fields.keys() for n, t in models.items()}
     latest = envelope.hlc_now
     for op in envelope.ops:
-        if isinstance(op, Fields | Snap):
+        if isinstance(op, TOLD):
             if not op.cells.keys() <= allowed.get(op.key.model, frozenset()) or op.key.model not in allowed:
                 return Verdict.FIELD
             if isinstance(op, Snap) and op.level > link.ceiling:
                 return Verdict.FIELD
             for cell in op.cells.values():
-                latest = max(latest, cell.stamp.hlc)
+                if cell.stamp.hlc > latest:
+                    latest = cell.stamp.hlc
         elif isinstance(op, Delete):
             if op.key.model not in allowed:
                 return Verdict.FIELD
@@ -188,7 +192,7 @@ class _Application:
 
     def run(self, ops) -> Outcome:
         for op in ops:
-            if isinstance(op, Fields | Snap | Delete):
+            if isinstance(op, CONTENT):
                 self._content(op)
             elif isinstance(op, Purge):
                 self._purge(op)
@@ -203,7 +207,7 @@ class _Application:
         return self.out
 
     def _ship(self, key: Key) -> Ship | None:
-        return self.out.ships.get(key, self.held.ships.get(key))
+        return self.out.ships.get(key) or self.held.ships.get(key)
 
     def _stash(self, key: Key) -> Stash | None:
         return self.out.stashes[key] if key in self.out.stashes else self.held.stashes.get(key)
@@ -229,14 +233,15 @@ class _Application:
             self._park(op, LINGERING)
             return
         terms = self.link.manifest.models[key.model]
-        held, owed = self.held, self.held.pending.get(key, frozenset())
+        held = self.held
+        owed = held.pending.get(key, NOTHING) if held.pending else NOTHING
         merged = merge(before, op, terms, self.site, self.link, self.now_ms, owed, held.recovering, held.retold)
         if merged.unknown:
             self.out.conflicts += merged.conflicts
             self._park(op, ABSENT)
             self.out.replies.append(Want(key))
             return
-        if key in self.held.refused and refusal.writes(before, merged.thing):
+        if held.refused and key in held.refused and refusal.writes(before, merged.thing):
             reason = self.held.refused[key]
             if not refusal.decides(before, op, terms, self.site, self.link):
                 self._park(op, reason)
@@ -266,7 +271,7 @@ class _Application:
                     self._catch_up(op, terms)
         if merged.op:
             self._enter(key, merged.op, merged.changed, origin=self.origin)
-        if key in self.held.parked:
+        if self.held.parked and key in self.held.parked:
             self._settle(key)
         self._note_ship(op)
         unaware = self.site.owner and merged.thing is not None and self._unaware(op, merged.thing)

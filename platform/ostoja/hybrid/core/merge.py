@@ -266,10 +266,10 @@ def _label(row: Row, op: Fields | Snap, link: LinkTerms) -> tuple[int, int]:
 def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms: int, pending) -> Merged:
     cells, conflicts, changed = dict(row.cells), [], set()
     refused = _refused_steps(row, op, terms, site)
+    append, whole = terms.mode == Mode.APPEND, WHOLE in pending
     for name, theirs in op.cells.items():
         mine = cells.get(name)
-        fixed = terms.fields[name].merge == Merge.FIXED
-        if name in refused or (mine is not None and fixed and terms.mode == Mode.APPEND):
+        if name in refused or (append and mine is not None and _fixed(terms, name)):
             continue
         if mine is None or theirs.stamp > mine.stamp:
             kept, lost = theirs, mine
@@ -277,9 +277,9 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
             changed.add(name)
         else:
             kept, lost = mine, theirs
-        owed = name in pending or WHOLE in pending
-        if lost is not None and lost.value != kept.value and not fixed and concurrent(mine, theirs, owed):
-            conflicts.append(Conflict(op.key, name, "latest", kept, lost))
+        if lost is not None and lost.value != kept.value and concurrent(mine, theirs, whole or name in pending):
+            if not _fixed(terms, name):
+                conflicts.append(Conflict(op.key, name, "latest", kept, lost))
     for name in sorted(refused):
         mine, theirs = cells.get(name), op.cells.get(name)
         if mine is None or theirs is None:
@@ -299,6 +299,10 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
     now = Row(cells, row.cl, level, ver)
     entry = "L" if level != row.level else "U" if changed else ""
     return Merged(now, entry, frozenset(changed), tuple(conflicts), again=bool(refused))
+
+
+def _fixed(terms: ModelTerms, name: str) -> bool:
+    return terms.fields[name].merge == Merge.FIXED
 
 
 def _refused_steps(row: Row, op, terms: ModelTerms, site: Site) -> frozenset[str]:

@@ -7,7 +7,7 @@ from .egress import with_groups
 from .link import LinkTerms, Site
 from .merge import Conflict, Merged
 from .terms import ModelTerms
-from .wire import Cell, Delete, Fields, Row, Snap, Thing
+from .wire import TOLD, Cell, Delete, Fields, Row, Snap, Thing
 
 
 def writes(before: Thing | None, after: Thing | None) -> bool:
@@ -23,12 +23,7 @@ def decides(before: Thing | None, op: Fields | Snap | Delete, terms: ModelTerms,
 
     What the authority behind the link has decided can only wait.
     """
-    return (
-        site.owner
-        and isinstance(before, Row)
-        and isinstance(op, Fields | Snap)
-        and terms.authority not in link.leads_to
-    )
+    return site.owner and isinstance(before, Row) and isinstance(op, TOLD) and terms.authority not in link.leads_to
 
 
 def kept(

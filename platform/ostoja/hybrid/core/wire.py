@@ -180,6 +180,8 @@ class Want(NamedTuple):
 
 
 Op = Fields | Snap | Delete | Purge | Receipt | Withheld | Want
+TOLD = (Fields, Snap)  # what brings values; as tuples, for a union is made anew wherever it stands
+CONTENT = (Fields, Snap, Delete)
 _OPS = {"F": Fields, "S": Snap, "D": Delete, "P": Purge, "R": Receipt, "H": Withheld, "W": Want}
 _CODES = {cls: code for code, cls in _OPS.items()}
 
@@ -218,9 +220,9 @@ class Envelope(NamedTuple):
 
 def op_data(op: Op) -> list:
     """An operation as plain data."""
-    told = isinstance(op, Fields | Snap | Delete)
+    told = isinstance(op, CONTENT)
     out = [_CODES[type(op)], op.key.model, op.key.id, *(op[1:-1] if told else op[1:])]
-    if isinstance(op, Fields | Snap):
+    if isinstance(op, TOLD):
         out[-1] = {
             name: [c.value, *c.stamp] if c.base == ZERO else [c.value, *c.stamp, *c.base]
             for name, c in op.cells.items()
@@ -232,11 +234,12 @@ def op_data(op: Op) -> list:
 
 def op_from(data: list) -> Op:
     """The operation that plain data says. Raises KeyError, TypeError or ValueError when it says none."""
-    cls, key, rest = _OPS[data[0]], Key(str(data[1]), str(data[2])), list(data[3:])
-    by = [rest.pop()] if cls in (Fields, Snap, Delete) and rest and isinstance(rest[-1], str) else []
-    if cls in (Fields, Snap):
-        *numbers, cells = rest
-        rest = [*map(_whole, numbers), {str(name): _cell(*said) for name, said in cells.items()}]
+    code, model, id, *rest = data
+    cls, key = _OPS[code], Key(str(model), str(id))
+    by = [rest.pop()] if cls in CONTENT and rest and isinstance(rest[-1], str) else []
+    if cls in TOLD:
+        cells = rest.pop()
+        rest = [*map(_whole, rest), {name: _cell(*said) for name, said in cells.items()}]
     elif cls is Delete:
         rest = [*map(_whole, rest[:-1]), _stamp(rest[-1])]
     else:
