@@ -57,9 +57,11 @@ def test_the_link_is_measured(lender, monkeypatch):
     monkeypatch.syspath_prepend(HERE)
     import bench_hybrid
 
-    for name, number in {"ROWS": 60, "QUEUED": 120, "VERIFIED": 80, "SINGLE": 20, "PROBES": 3}.items():
+    sizes = {"ROWS": 60, "QUEUED": 50, "VERIFIED": 80, "SINGLE": 20, "PROBES": 3, "ROUNDS": 1, "AT_ONCE": 40}
+    for name, number in sizes.items():
         monkeypatch.setattr(bench_hybrid, name, number)
     found = bench_hybrid.measured(lender)
-    assert found["queued"] == 120 and found["verified_rows"] == 80
     rates = ("first_load_per_second", "applied_per_second", "planned_per_second", "bytes_per_change", "one_change_ms")
     assert all(found[rate] > 0 for rate in rates), found
+    behind = bench_hybrid.measured_far_behind(lender)
+    assert behind["queued"] == 50 and behind["verified_rows"] == 80 and behind["caught_up_bytes"] > 0
