@@ -17,7 +17,7 @@ from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User, UserRole
 from ostoja.access.narrowing import AT_ANY_MOMENT
 from ostoja.access.policy import allowed, explain, visible
-from ostoja.cli.site import _insiders
+from ostoja.cli.site import _insiders, _marked
 from ostoja.crm.sales.models import Deal, DealLine
 from ostoja.documents.files import store
 from ostoja.exchange import export as exporting
@@ -720,6 +720,15 @@ def test_the_command_line_names_people_too(firm, deal):
     assert len(_insiders("sales.deal", str(deal.pk), "", firm.piotr.email)) == 1
     with pytest.raises(NotFound, match="Nobody here"):
         _insiders("sales.deal", str(deal.pk), "nobody@example.com", "")
+
+
+def test_the_command_line_marks_and_opens(firm, deal):
+    opened = _marked("sales.deal", str(deal.pk), 0)
+    assert opened["state"] == marking.SHARED and not Label.objects.filter(pk=deal.pk, level__gt=0).exists()
+    sealed = _marked("sales.deal", str(deal.pk), 2)
+    assert sealed["state"] == marking.SEALED_HERE and sealed["changed"] >= 1
+    with pytest.raises(NotFound, match="no object"):
+        _marked("sales.nothing", str(deal.pk), 1)
 
 
 def test_undo_touches_nothing_that_is_out_of_sight(firm, deal):

@@ -170,11 +170,53 @@ def policy(
     ))  # fmt: skip
 
 
+WhatArgument = Annotated[str, typer.Argument(metavar="OBJECT", help="Such as sales.deal.")]
+RecordArgument = Annotated[str, typer.Argument(metavar="ID", help="The record's id.")]
+TenantName = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address.")]
+
+
+@site.command()
+def mark(
+    what: WhatArgument,
+    record: RecordArgument,
+    tenant: TenantName,
+    sealed: Annotated[bool, typer.Option("--sealed", help="On the premises too, only for whom it concerns.")] = False,
+    as_json: Json = False,
+) -> None:
+    """On the premises: mark a record as sensitive. With its parts, history and files it leaves the cloud; nothing new of it goes there."""
+    _change_mark(what, record, tenant, 2 if sealed else 1, as_json)
+
+
+@site.command("open")
+def open_again(what: WhatArgument, record: RecordArgument, tenant: TenantName, as_json: Json = False) -> None:
+    """On the premises: take the mark away. The record and its parts go to the cloud as they are now, without what was before."""
+    _change_mark(what, record, tenant, 0, as_json)
+
+
+def _change_mark(what: str, record: str, tenant: str, level: int, as_json: bool) -> None:
+    with opened():
+        from ostoja.tenancy.context import tenant_context
+        from ostoja.tenancy.provisioning import find
+
+        with tenant_context(find(tenant)):
+            told = _marked(what, record, level)
+    answer(told, as_json, lambda said: console().print(f"{said['label']}: {said['changed']} records changed."))
+
+
+def _marked(what: str, record: str, level: int) -> dict[str, Any]:
+    from ostoja.hybrid import marking
+
+    system, found = _record(what, record)
+    changed = marking.mark(system, found, level) if level else marking.open_again(system, found)
+    stands = marking.standing_of(found)
+    return {"object": what, "record": str(found.pk), "state": stands.state, "label": stands.label, "changed": changed}
+
+
 @site.command()
 def insiders(
-    what: Annotated[str, typer.Argument(metavar="OBJECT", help="Such as sales.deal.")],
-    record: Annotated[str, typer.Argument(metavar="ID", help="The sealed record's id.")],
-    tenant: Annotated[str, typer.Option(metavar="T", help="The tenant's address.")],
+    what: WhatArgument,
+    record: RecordArgument,
+    tenant: TenantName,
     let_in: Annotated[str, typer.Option(metavar="EMAIL", help="Let this person see it.")] = "",
     shut_out: Annotated[str, typer.Option(metavar="EMAIL", help="Take this person's name off the list.")] = "",
     as_json: Json = False,
@@ -192,10 +234,9 @@ def insiders(
     )
 
 
-def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[str, Any]]:
-    from ostoja.access.models import User
+def _record(what: str, record: str) -> tuple:
+    """(who acts, the record). Raises NotFound."""
     from ostoja.access.policy import find
-    from ostoja.hybrid import sealing
     from ostoja.kernel import registry
     from ostoja.kernel.actors import Actor
     from ostoja.kernel.errors import NotFound
@@ -203,7 +244,15 @@ def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[s
     entry, system = registry.get(what), Actor.system("Command line")
     if entry is None:
         raise NotFound(f"There is no object “{what}”. Write it like sales.deal.")
-    found = find(system, entry.model, record)
+    return system, find(system, entry.model, record)
+
+
+def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[str, Any]]:
+    from ostoja.access.models import User
+    from ostoja.hybrid import sealing
+    from ostoja.kernel.errors import NotFound
+
+    system, found = _record(what, record)
     for email, act in ((let_in, sealing.let_in), (shut_out, sealing.shut_out)):
         if email:
             person = User.objects.filter(email=email.strip().lower()).first()
@@ -216,7 +265,6 @@ def _insiders(what: str, record: str, let_in: str, shut_out: str) -> list[dict[s
     ]
 
 
-TenantName = Annotated[str, typer.Option("--tenant", metavar="T", help="The tenant's address.")]
 LinkName = Annotated[
     str, typer.Option(help="The link's id, or the site's name. [default: the only one]", show_default=False)
 ]
