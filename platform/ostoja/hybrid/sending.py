@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from ostoja.tenancy.context import schema_context
 
 from . import clocks as clocking
+from .batches import array, texts
 from .clocks import Clock
 from .core import egress
 from .core.link import LinkTerms
@@ -94,9 +95,11 @@ class Sender:
             else:
                 entries, authors, to = self._far_behind(after, high, most, covered)
             entries = [e for e in entries if not _is_covered(covered.get(e.key.id), after, e.seq)]
-            state = self._state({entry.key.id for entry in entries})
-            state.authors = authors
+            told = {entry.key.id for entry in entries}
+            state = _State(clocking.read(told, source=f"{self.prefix}_clock"))
             entries = [e for entry in entries if (e := self._ours(entry, state)) is not None]
+            self._state({entry.key.id for entry in entries}, state)
+            entries = [self._under_its_label(entry, state) for entry in entries]
             self._read(entries, state)
             plan = egress.plan(
                 entries, state.things, state.stashes, state.ships, self.site, self.terms, to, frozenset(state.unheld)
@@ -104,8 +107,10 @@ class Sender:
         if to == high or not self.link.dials:
             covered.clear()
         else:
-            covered |= {id: _cover(covered.get(id), after, to, high) for id in {e.key.id for e in entries}}
-        ops = tuple(o._replace(by=state.authors.get(o.key.id, "")) if hasattr(o, "by") else o for o in plan.ops)
+            covered |= {id: _cover(covered.get(id), after, to, high) for id in told & state.clocks.keys()}
+        ops = tuple(
+            o._replace(by=authors[o.key.id]) if o.key.id in authors and hasattr(o, "by") else o for o in plan.ops
+        )
         return Batch(ops, after + 1, to, high, dict(plan.ships))
 
     def _far_behind(
@@ -149,7 +154,7 @@ class Sender:
             cursor.execute(
                 f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
                 f'FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s {"AND record = ANY(%s::uuid[])" if only else ""} ORDER BY seq',
-                [after, to, *([list(only)] if only else [])],
+                [after, to, *([array(only)] if only else [])],
             )
             for id, xid, model, record, op, columns, actor, origin, seq in cursor.fetchall():
                 came = self.peer if actor == echo and origin != self.here.number else 0
@@ -169,37 +174,38 @@ class Sender:
         return found, authors
 
     def _ours(self, entry: Entry, state: _State) -> Entry | None:
-        """The entry as the core reads it: of what came from the peer, what a rule of ours made besides is ours."""
+        """The entry, when it is to be told: of what came from the peer, what a rule of ours made besides is ours."""
         clock = state.clocks.get(entry.key.id)
         if clock is None:
             return None
-        key = Key(clock.model, entry.key.id)
-        ver = 0 if entry.id < state.labelled.get(entry.key.id, 0) else clock.label_ver
-        entry = entry._replace(key=key, label_ver=ver)
+        if not entry.key.model:
+            entry = entry._replace(key=Key(clock.model, entry.key.id))
         if not entry.origin:
             return entry
         me = self.here.number
         if entry.op == "D":
-            return entry._replace(origin=0) if clock.whole.site == me else entry
-        if entry.op not in "IU":
-            return entry
-        table = self.tables.get(key.model)
-        if table is None:
-            return entry
+            return entry._replace(origin=0) if clock.whole.site == me else None
+        table = self.tables.get(entry.key.model)
+        if entry.op not in "IU" or table is None:
+            return None
         names = entry.fields if entry.op == "U" else frozenset(table.columns)
         mine = {n for n in names if (said := clock.stamps.get(n)) and said[1] == me}
         if entry.op == "U" and clock.whole.site == me:
             mine |= {n for n in names if n not in clock.stamps}
-        return entry._replace(op="U", fields=frozenset(mine), origin=0) if mine else entry
+        return entry._replace(op="U", fields=frozenset(mine), origin=0) if mine else None
 
-    def _state(self, keys: set[str]) -> _State:
+    def _under_its_label(self, entry: Entry, state: _State) -> Entry:
+        """The entry with the version of the label that its writer knew, as far as that can be told."""
+        ver = 0 if entry.id < state.labelled.get(entry.key.id, 0) else state.clocks[entry.key.id].label_ver
+        return entry._replace(label_ver=ver) if ver else entry
+
+    def _state(self, ids: set[str], state: _State) -> None:
         """What the core must see of these records but for their fields, through the views."""
-        ids = list(keys)
-        state = _State(clocking.read(ids, source=f"{self.prefix}_clock"))
-        state.levels = clocking.levels(ids, source=f"{self.prefix}_label")
+        state.levels = clocking.levels(ids, source=f"{self.prefix}_label") if ids else {}
         if not self.here.is_owner:
             state.labelled = self._labelled(ids)
-        for id, clock in state.clocks.items():
+        for id in ids:
+            clock = state.clocks[id]
             table, level = self.tables.get(clock.model), state.levels.get(id, 0)
             key = Key(clock.model, id)
             if (ship := clock.ship(self.peer)) is not None:
@@ -216,56 +222,63 @@ class Sender:
                 state.wanted[key] = set()
         if self.prefix == "whole":
             self._stashes(ids, state)
-        return state
 
     def _read(self, entries: list[Entry], state: _State) -> None:
         """Read the fields that these entries are about: all of a record that goes as a whole."""
         for entry in entries:
-            if entry.key not in state.wanted or (entry.origin and entry.op not in "LR"):
+            if entry.key not in state.wanted:
                 continue
             ship, names = state.ships.get(entry.key), state.wanted[entry.key]
             if entry.op != "U" or ship is None or not ship.held or ship.seq > self.terms.acked or names is None:
                 state.wanted[entry.key] = None
             else:
                 names |= entry.fields
-        by_model: dict[str, list[str]] = defaultdict(list)
-        for key in state.wanted:
-            by_model[key.model].append(key.id)
+        by_model: dict[str, list[Key]] = defaultdict(list)
+        for key, names in state.wanted.items():
+            if names is None or names:
+                by_model[key.model].append(key)
         for label, some in by_model.items():
             self._rows(self.tables.by_label[label], some, state)
 
-    def _rows(self, table: Table, ids: list[str], state: _State) -> None:
-        names = table.open(self.terms.ceiling)
+    def _rows(self, table: Table, keys: list[Key], state: _State) -> None:
+        names, group_of, wanted = table.open(self.terms.ceiling), table.terms.group_of, state.wanted
+        if group_of:
+            wanted |= {k: egress.with_groups(wanted[k], group_of) for k in keys if wanted[k] is not None}
+        if all(wanted[key] is not None for key in keys):
+            some = set().union(*(wanted[key] for key in keys))
+            names = [n for n in names if n in some]
         columns = "".join(f', "{name}"' for name in names)
-        group_of = table.terms.group_of
+        by_id = {key.id: key for key in keys}
         with connection.cursor() as cursor:
             cursor.execute(
-                f'SELECT id::text{columns} FROM "{view_of(table, self.view)}" WHERE id = ANY(%s::uuid[])', [ids]
+                f'SELECT id::text{columns} FROM "{view_of(table, self.view)}" WHERE id = ANY(%s::uuid[])',
+                [array(by_id)],
             )
             for id, *values in cursor.fetchall():
-                clock, key = state.clocks[id], Key(table.label, id)
-                wanted = state.wanted[key]
-                if wanted is not None and group_of:
-                    wanted = egress.with_groups(wanted, group_of)
-                cells = {
-                    n: clock.cell(n, v) for n, v in zip(names, values, strict=True) if wanted is None or n in wanted
-                }
+                clock, key = state.clocks[id], by_id[id]
+                row, mine = dict(zip(names, values, strict=True)), wanted[key]
+                cells = clock.cells(row if mine is None else {n: v for n, v in row.items() if n in mine})
                 state.things[key] = Row(cells, clock.cl, state.levels.get(id, 0), clock.label_ver)
 
-    def _labelled(self, ids: list[str]) -> dict[str, int]:
+    def _labelled(self, ids: set[str]) -> dict[str, int]:
         """Until which entry a record's label may have been another one: what was written before was written unaware."""
+        if not ids:
+            return {}
         with connection.cursor() as cursor:
             cursor.execute(
                 f'SELECT record::text, max(id) FROM "{self.prefix}_journal" WHERE record = ANY(%s::uuid[]) '
                 "AND op IN ('I', 'D', 'L') AND actor LIKE 'site:%%' GROUP BY record",
-                [ids],
+                [array(ids)],
             )
             return dict(cursor.fetchall())
 
-    def _stashes(self, ids: list[str], state: _State) -> None:
+    def _stashes(self, ids: set[str], state: _State) -> None:
+        if not ids:
+            return
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT id, model, cl, label_ver, cells::text FROM whole_stash WHERE id = ANY(%s::uuid[])", [ids]
+                "SELECT id, model, cl, label_ver, cells::text FROM whole_stash WHERE id = ANY(%s::uuid[])",
+                [array(ids)],
             )
             for id, model, cl, label_ver, cells in cursor.fetchall():
                 row = StashRow(id=id, model=model, cl=cl, label_ver=label_ver, cells=orjson.loads(cells))
@@ -279,7 +292,6 @@ class _State:
     clocks: dict[str, Clock]
     levels: dict[str, int] = field(default_factory=dict)
     labelled: dict[str, int] = field(default_factory=dict)
-    authors: dict[str, str] = field(default_factory=dict)
     wanted: dict[Key, set[str] | None] = field(default_factory=dict)
     things: dict[Key, Thing] = field(default_factory=dict)
     stashes: dict[Key, Stash] = field(default_factory=dict)
@@ -296,8 +308,8 @@ def mark_shipped(peer: int, ships: dict[Key, Ship]) -> None:
             "UPDATE hybrid_clock c SET ships = c.ships || jsonb_build_object(%s::text, jsonb_build_array(s.held, s.ver, s.seq)) "
             "FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[]) AS s(id, held, ver, seq) WHERE c.id = s.id",
             [
-                str(peer), [key.id for key in ships], [int(s.held) for s in ships.values()], [s.label_ver for s in ships.values()],
-                [s.seq for s in ships.values()],
+                str(peer), array(key.id for key in ships), array(int(s.held) for s in ships.values()),
+                array(s.label_ver for s in ships.values()), array(s.seq for s in ships.values()),
             ],
         )  # fmt: skip
 
@@ -319,8 +331,8 @@ def enter(entries: Iterable[Entry], tables: Tables, here: int = 0) -> None:
             "coalesce(nullif(current_setting('ostoja.actor', true), ''), 'system:'), 'sync' "
             "FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::smallint[]) AS r(model, record, op, fields, origin)",
             [
-                [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], ["{" + ",".join(r[3]) + "}" for r in rows],
-                [r[4] for r in rows],
+                array(r[0] for r in rows), array(r[1] for r in rows), array(r[2] for r in rows),
+                texts("{" + ",".join(r[3]) + "}" for r in rows), array(r[4] for r in rows),
             ],
         )  # fmt: skip
 
@@ -332,7 +344,7 @@ def send_again(model: str, records: Iterable, here: int = 0) -> None:
             "INSERT INTO journal_change (xid, model, record, op, fields, hlc, origin, actor, verb) "
             "SELECT pg_current_xact_id()::text::bigint, %s, r, 'R', '{}', (extract(epoch FROM clock_timestamp()) * 1000)::bigint << 16, "
             "%s, coalesce(nullif(current_setting('ostoja.actor', true), ''), 'system:'), 'resend' FROM unnest(%s::uuid[]) r",
-            [model, here, [str(r) for r in records]],
+            [model, here, array(records)],
         )
 
 

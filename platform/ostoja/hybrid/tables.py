@@ -36,6 +36,8 @@ class Table:
         self.levels = fields
         entry = registry.get(self.label)
         self.inside = entry.surface.inside if entry else ""
+        self._open: dict[int, tuple[str, ...]] = {}
+        self._holdable: dict[int, bool] = {}
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -73,11 +75,18 @@ class Table:
 
     def open(self, ceiling: int) -> tuple[str, ...]:
         """The fields that may pass to a site of this ceiling, in order."""
-        return tuple(name for name, level in sorted(self.levels.items()) if level <= ceiling)
+        if ceiling not in self._open:
+            self._open[ceiling] = tuple(name for name, level in sorted(self.levels.items()) if level <= ceiling)
+        return self._open[ceiling]
 
     def holdable(self, ceiling: int) -> bool:
         """Whether a site of this ceiling can hold such rows at all: no field that must be filled, and no rule of the
         table, is about what it may not see."""
+        if ceiling not in self._holdable:
+            self._holdable[ceiling] = self._can_be_held(ceiling)
+        return self._holdable[ceiling]
+
+    def _can_be_held(self, ceiling: int) -> bool:
         closed = set(self.columns) - set(self.open(ceiling))
         if any(not self.columns[n].null and self.columns[n].default is None for n in closed):
             return False

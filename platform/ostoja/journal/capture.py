@@ -27,10 +27,11 @@ BEGIN
   first := coalesce(first, 0);
   chain := coalesce(chain, ''::bytea);
   FOR row IN
-    SELECT c.*, max(c.id) OVER (PARTITION BY c.xid) AS place FROM journal_change c WHERE c.seq IS NULL ORDER BY place, c.id
+    SELECT c.id, convert_to(journal_canonical(c.id, c.at, c.xid, c.model, c.record, c.op, c.fields, c.old, c.hlc, c.origin, c.actor,
+      c.verb, c.cause), 'UTF8') AS said
+    FROM (SELECT c.*, max(c.id) OVER (PARTITION BY c.xid) AS place FROM journal_change c WHERE c.seq IS NULL) c ORDER BY c.place, c.id
   LOOP
-    chain := sha256(chain || convert_to(journal_canonical(row.id, row.at, row.xid, row.model, row.record, row.op, row.fields, row.old,
-      row.hlc, row.origin, row.actor, row.verb, row.cause), 'UTF8'));
+    chain := sha256(chain || row.said);
     ids := ids || row.id;
     chains := chains || chain;
   END LOOP;

@@ -38,20 +38,20 @@ def collapse(entries: Iterable[Entry], link: LinkTerms) -> list[Due]:
     for entry in entries:
         if entry.origin == link.peer:
             continue
-        due = dues.get(entry.key, Due(entry.key))
+        due = dues.get(entry.key) or Due(entry.key)
+        key, fields, whole, again, seen = due
         if entry.op in "LR":
-            due = due._replace(whole=True, again=due.again or entry.op == "R")
+            whole, again = True, again or entry.op == "R"
         elif entry.level > link.ceiling:
-            dues.setdefault(entry.key, due)
+            dues.setdefault(key, due)
             continue
         elif entry.op == "U":
-            due = due._replace(fields=due.fields | entry.fields)
+            fields = fields | entry.fields
         else:
-            due = due._replace(whole=True)
+            whole = True
         if entry.op != "R":
-            seen = entry.label_ver if due.label_ver is None else min(due.label_ver, entry.label_ver)
-            due = due._replace(label_ver=seen)
-        dues[entry.key] = due
+            seen = entry.label_ver if seen is None else min(seen, entry.label_ver)
+        dues[key] = Due(key, fields, whole, again, seen)
     return list(dues.values())
 
 
@@ -92,7 +92,7 @@ def decide(
     cells = _with_owed(cells, stash, link)
     if not cells:
         return [], ship
-    return [Fields(due.key, thing.cl, ver, cells)], ship._replace(label_ver=max(ship.label_ver, ver))
+    return [Fields(due.key, thing.cl, ver, cells)], ship if ver <= ship.label_ver else ship._replace(label_ver=ver)
 
 
 def _with_owed(cells: dict, stash: Stash | None, link: LinkTerms) -> dict:
