@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from django.core.exceptions import NON_FIELD_ERRORS
-from django.db import DataError, IntegrityError, InternalError, connection, models, transaction
+from django.db import connection, models, transaction
 from django.utils.translation import gettext as _
 
 from ostoja.access.narrowing import as_of_now, concerns
@@ -22,8 +21,7 @@ from ostoja.kernel.forms import RecordForm, RelationField, form_class
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import SYSTEM_FIELDS, Record, why_not
 from ostoja.kernel.registry import Entry
-
-DATABASE_REFUSALS = (IntegrityError, DataError, InternalError)
+from ostoja.refusals import DATABASE_REFUSALS, first_of, refusal, refused_by, still_used
 
 
 def perform(
@@ -246,7 +244,7 @@ def _known(entry: Entry, data: Mapping, names: Iterable[str]) -> None:
         elif not _storable(value):
             wrong[name] = [_("This text has characters that can't be stored.")]
     if wrong:
-        raise Refused(_first(wrong), fields=wrong)
+        raise Refused(first_of(wrong), fields=wrong)
 
 
 def _storable(value) -> bool:
@@ -281,18 +279,9 @@ def _plain(data: Mapping) -> dict:
     return {k: ("" if v is None else v) for k, v in data.items()}
 
 
-@lru_cache(maxsize=1024)
-def _has_surface(model: type) -> bool:
-    try:
-        registry.of(model)
-    except KeyError:
-        return False
-    return True
-
-
 def related(actor: Actor, model: type) -> models.QuerySet:
     """The records that the actor may point to: those that they may see."""
-    return visible(as_of_now(actor), model) if _has_surface(model) else model._default_manager.all()
+    return visible(as_of_now(actor), model) if registry.get(model._meta.label_lower) else model._default_manager.all()
 
 
 def _values(record: Record) -> dict[str, object]:
@@ -343,7 +332,7 @@ def _set_lines(actor: Actor, entry: Entry, record: Record, lines: dict[str, list
                 errors[f"{name}.{number}.id"] = [_("There is no such line.")]
             keep.append((line, row))
         if errors:
-            raise Refused(_first(errors), fields=errors)
+            raise Refused(first_of(errors), fields=errors)
         for line in present.values():
             _delete(line)
         for number, (line, row) in enumerate(keep):
@@ -370,95 +359,6 @@ def _set_line(actor: Actor, part: Entry, record: Record, line: Record | None, ro
         if given:
             _bind(actor, part, line, row, given)
         _save(actor, line, "change", before)
-
-
-# --- refusals -------------------------------------------------------------------------------------------------------
-
-
-def refused_by(form: RecordForm) -> Refused:
-    """The form's errors as a Refused."""
-    fields = {("" if k == NON_FIELD_ERRORS else k): [str(m) for m in v] for k, v in form.errors.items()}
-    return Refused(_first(fields), fields=fields)
-
-
-def _first(fields: Mapping[str, list[str]]) -> str:
-    return next((m for messages in fields.values() for m in messages), _("The data was refused."))
-
-
-_spoken: set[str] = set()
-
-
-def spoken(*names: str) -> None:
-    """Rules that a room keeps by triggers of its own: what the database says of them is a sentence that people read."""
-    _spoken.update(names)
-
-
-@lru_cache(maxsize=1)
-def _constraints() -> dict[str, tuple[type, object]]:
-    return {c.name: (m, c) for m in registry.records() for c in m._meta.constraints}
-
-
-def refusal(error: Exception) -> Refused:
-    """What the database refused, in the constraint's own sentence."""
-    diagnosis = getattr(error.__cause__, "diag", None)
-    name = getattr(diagnosis, "constraint_name", None) or ""
-    state = getattr(diagnosis, "sqlstate", None) or getattr(error.__cause__, "pgcode", "") or ""
-    model, constraint = _constraints().get(name, (None, None))
-    if constraint is not None:
-        message = getattr(constraint, "says", None) or constraint.get_violation_error_message()
-        where = getattr(constraint, "field", "") if not isinstance(constraint, models.UniqueConstraint) else ""
-        if isinstance(constraint, models.UniqueConstraint):
-            names = constraint.fields or _expression_fields(constraint)
-            where = names[-1] if names else ""
-            if (
-                not constraint.violation_error_message
-                or constraint.violation_error_message == constraint.default_violation_error_message
-            ):
-                labels = ", ".join(str(model._meta.get_field(n).verbose_name) for n in names)
-                message = _("There is a record with the same {fields} already.").format(fields=labels or name)
-        return Refused(message, fields={where or "": [str(message)]}, code=name)
-    if name in _spoken:
-        return Refused(_(diagnosis.message_primary), code=name)
-    if state == "23503":
-        return Refused(_("It is still used elsewhere, or it points to something that does not exist."), code="relation")
-    column = getattr(diagnosis, "column_name", None) or ""
-    if state == "23502":
-        return Refused(
-            _("“{field}” must be given.").format(field=column),
-            fields={column: [_("This must be given.")]},
-            code="required",
-        )
-    if state == "23505":
-        return Refused(_("There is a record with the same value already."), code="unique")
-    if isinstance(error, (IntegrityError, DataError)):
-        return Refused(
-            _("The database refused the value: {why}").format(why=str(error).splitlines()[0]), code="database"
-        )
-    raise error
-
-
-def _expression_fields(constraint) -> list[str]:
-    names = []
-    for expression in constraint.expressions:
-        names += [e.name for e in expression.flatten() if isinstance(e, models.F)]
-    return names
-
-
-def still_used(error: models.ProtectedError, actor: Actor) -> Refused:
-    """Which records still point to the one that was to be deleted, as far as they are in the actor's sight."""
-    by_model: dict[type, set] = {}
-    for thing in error.protected_objects:
-        by_model.setdefault(type(thing), set()).add(thing.pk)
-    counts: dict[str, int] = {}
-    for model, keys in by_model.items():
-        seen = keys - out_of_sight(actor, model, keys) if _has_surface(model) else keys
-        if seen:
-            label = str(model._meta.verbose_name_plural)
-            counts[label] = counts.get(label, 0) + len(seen)
-    if not counts:
-        return Refused(_("It can't be deleted: it is still used elsewhere."), code="relation")
-    used = ", ".join(f"{n} {label}" for label, n in counts.items())
-    return Refused(_("It can't be deleted: it is still used by {things}.").format(things=used), code="relation")
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import pytest
 from django.db import IntegrityError
 from django.db.models import Q, Sum, UniqueConstraint
 
-from ostoja import gate
 from ostoja.access.policy import scope_filter, visible, visible_fields, writable_fields
 from ostoja.kernel import registry
 from ostoja.kernel.actors import ALL_CLASSES
 from ostoja.kernel.constraints import Check, Follows, Frozen
+from ostoja.refusals import refusal
 
 ENTRIES = sorted(registry.entries(), key=lambda e: e.label)
 each_object = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.label)
@@ -29,7 +29,7 @@ class Cause(Exception):
 def test_every_rule_refuses_with_a_sentence_and_its_name(entry, rule):
     error = IntegrityError("refused")
     error.__cause__ = Cause(rule.name)
-    refused = gate.refusal(error)
+    refused = refusal(error)
     assert refused.code == rule.name
     assert len(refused.message) > 8 and refused.message.endswith((".", "!", "?")) or isinstance(rule, UniqueConstraint)
     assert rule.name not in refused.message and "{" not in refused.message

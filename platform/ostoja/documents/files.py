@@ -19,12 +19,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import find, require, visible_fields
-from ostoja.gate import refusal
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.ids import uuid7
+from ostoja.refusals import refusal
 from ostoja.tenancy.context import current_tenant
 
 from .models import Attachment

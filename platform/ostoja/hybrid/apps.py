@@ -9,7 +9,7 @@ class HybridConfig(AppConfig):
 
     def ready(self):
         """What hybrid adds to pages, to the API and to every release is declared."""
-        from ostoja.gate import spoken
+        from ostoja.refusals import spoken
         from ostoja.tenancy.finishing import after_migrations, in_every_tenant
 
         from . import reaching, sealing, upgrading, words  # noqa: F401

@@ -102,7 +102,8 @@ class Receiver:
     def apply(self, ops: Sequence[Op], inbound: Inbound | None = None) -> Counts:
         """Apply the operations of an admitted envelope. Raises Refused when the database refuses what can't be parked."""
         with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+            # What is written was just read: to find it by its key is cheap, and a large table is not read from end to end.
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'; SET LOCAL random_page_cost = 1")
         refused: dict[Key, str] = {}
         for _attempt in range(ATTEMPTS):
             attempt = Attempt(self, refused, inbound or Inbound())

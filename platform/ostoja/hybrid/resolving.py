@@ -12,13 +12,14 @@ from django.db import connection, models
 from django.utils.translation import gettext as _
 
 from ostoja.access.policy import explain, find, require, visible_fields, writable_fields
-from ostoja.gate import Many, perform, refusal
+from ostoja.gate import Many, perform
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.record import Record, follows_of
 from ostoja.kernel.registry import Entry
+from ostoja.refusals import refusal
 
 from .holding import ALIAS
 from .models import Absent, Conflict

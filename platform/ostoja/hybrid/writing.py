@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from django.db import DataError, IntegrityError, InternalError, connection, transaction
 from django.utils.translation import gettext as _
 
-from ostoja.gate import refusal
 from ostoja.kernel.errors import Refused
+from ostoja.refusals import refusal
 
 from .batches import array, texts
 from .core.merge import path

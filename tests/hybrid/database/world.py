@@ -15,7 +15,7 @@ from two_sites import SYSTEM, Sites
 from ostoja.access.models import User
 from ostoja.crm.sales.models import Deal, DealLine, LostReason, Pipeline, Stage
 from ostoja.documents.models import DealFile
-from ostoja.gate import DATABASE_REFUSALS, perform
+from ostoja.gate import perform
 from ostoja.hybrid import adopting, install, labels, withdrawing
 from ostoja.hybrid import clocks as clocking
 from ostoja.hybrid.core.wire import Stamp
@@ -25,6 +25,7 @@ from ostoja.journal.context import changing
 from ostoja.kernel.errors import OstojaError, Refused
 from ostoja.party.models import Consent, ContactPoint, Party
 from ostoja.planning.models import Activity
+from ostoja.refusals import DATABASE_REFUSALS
 from ostoja.tenancy.context import platform_context, tenant_context
 from ostoja.tenancy.models import Tenant
 from ostoja.testing.people import make_user
