@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 from django.db import connection
+from django.db.models import Max
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from two_sites import SYSTEM, Pair, do, value
 
@@ -15,6 +19,7 @@ from ostoja.hybrid import exchange, sending
 from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.journal.context import changing
+from ostoja.journal.models import Change
 from ostoja.kernel.errors import Refused
 from ostoja.party.models import Party
 from ostoja.tenancy.context import schema_context, tenant_context
@@ -392,3 +397,67 @@ def test_of_two_batches_of_a_long_queue_the_one_that_arrives_counts(pair, monkey
     pair.talk(rounds=40)
     assert value(pair.cloud, pair.deal, "title") == "Last"
     assert value(pair.cloud, other, "title") == "Other 5"
+
+
+def test_a_text_of_any_kind_arrives_as_it_was_written(pair):
+    titles = [
+        'Say "hundred"',
+        "C:\\chairs\\{1,2}",
+        "NULL",
+        "null",
+        "",
+        " a\tb\nc ",
+        "łóżko; DROP TABLE x --",
+        "{}",
+        "%s %(a)s",
+    ]
+    deals = [do(pair.premises, Deal, "add", {"title": f"No. {n}", "party": pair.party.pk}) for n in range(len(titles))]
+    pair.talk()
+    for deal, text in zip(deals, titles, strict=True):
+        with tenant_context(pair.premises), changing(SYSTEM, "change"):
+            Deal.objects.filter(pk=deal.pk).update(source=text[:60])
+    pair.talk()
+    assert [value(pair.cloud, deal, "source") for deal in deals] == [
+        value(pair.premises, deal, "source") for deal in deals
+    ]
+    with tenant_context(pair.premises):
+        assert set(Deal.objects.filter(pk__in=[d.pk for d in deals]).values_list("source", flat=True)) == set(titles)
+
+
+def test_everything_is_told_again_with_each_record_before_its_parts(pair):
+    deals = [do(pair.cloud, Deal, "add", {"title": f"No. {n}", "party": pair.party.pk}) for n in range(3)]
+    for deal in [*deals, *reversed(deals)]:
+        do(pair.cloud, DealLine, "add", {"deal": deal.pk, "description": "Chairs", "quantity": "1", "price": "2.00"})
+    with tenant_context(pair.cloud), changing(SYSTEM, "resend"):
+        count = sending.send_everything(pair.exchange(pair.cloud).tables)
+        told = list(
+            Change.objects.filter(op="R", verb="resend").order_by("-id").values_list("model", "record", "cause")[:count]
+        )[::-1]
+        assert count == len(told) == len({record for _model, record, _cause in told})
+        ours = [(m, r, c) for m, r, c in told if m in ("sales.deal", "sales.dealline")]
+        lines = dict(DealLine.objects.values_list("pk", "deal_id"))
+    families = [list(some) for _root, some in groupby(ours, key=lambda row: row[2])]
+    assert len(families) == 1 + len(deals)
+    for (model, record, cause), *parts in families:
+        assert model == "sales.deal" and record == cause
+        assert {lines[part] for _model, part, _cause in parts} <= {record} and all(c == record for _m, _r, c in parts)
+    assert sum(len(parts) for _whole, *parts in families) == 2 * len(deals)
+
+
+def test_what_came_from_the_other_site_is_not_read_again_to_be_told_back(pair):
+    for n in range(5):
+        do(pair.premises, pair.deal, data={"title": f"Title {n}"})
+    pair.send(pair.premises, pair.cloud)
+    with tenant_context(pair.cloud):
+        exchange = pair.exchange(pair.cloud)
+        with CaptureQueriesContext(connection) as queries:
+            message = exchange.outgoing()
+        read = [q["sql"] for q in queries if "whole_" in q["sql"]]
+        assert read and not any("whole_sales_deal" in sql or "whole_label" in sql for sql in read)
+        assert not any(envelope.ops for envelope in message.envelopes)
+        assert message.envelopes[-1].seq_to == sending_head()
+
+
+def sending_head() -> int:
+    """The last number of the open tenant's journal."""
+    return Change.objects.aggregate(last=Max("seq"))["last"]
