@@ -171,14 +171,16 @@ def api(tenant, owner):
 
 @pytest.fixture
 def long_memory(monkeypatch):
-    """Hosts and tokens that were looked up once stay known during the test, so that statements are counted alike everywhere."""
+    """What was looked up once (hosts, tokens, who keeps what) stays known during the test, so that statements are counted alike
+    on a slow machine."""
     from ostoja.access import remembered
+    from ostoja.hybrid import reaching
     from ostoja.tenancy import hosts
 
-    for remembering in (remembered, hosts):
+    for remembering in (remembered, hosts, reaching):
         monkeypatch.setattr(remembering, "SECONDS", 3600)
     yield
-    for remembering in (remembered, hosts):
+    for remembering in (remembered, hosts, reaching):
         remembering.forget()
 
 
