@@ -257,7 +257,9 @@ class Sender:
             for id, *values in cursor.fetchall():
                 clock, key = state.clocks[id], by_id[id]
                 row, mine = dict(zip(names, values, strict=True)), wanted[key]
-                cells = clock.cells(row if mine is None else {n: v for n, v in row.items() if n in mine})
+                if mine is not None and not mine.issuperset(names):
+                    row = {n: v for n, v in row.items() if n in mine}
+                cells = clock.cells(row)
                 state.things[key] = Row(cells, clock.cl, state.levels.get(id, 0), clock.label_ver)
 
     def _labelled(self, ids: set[str]) -> dict[str, int]:
