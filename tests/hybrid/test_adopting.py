@@ -21,6 +21,7 @@ from ostoja.kernel import registry
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.clients import host_of
 
+INDUSTRY = "party.party.industry"
 STAGE = "sales.deal.stage"  # the cloud can't hold a deal without it
 
 
@@ -84,6 +85,23 @@ def test_a_field_that_opens_is_told_of_its_own_records_alone(sites):
     assert follow(sites) == {"party.party": 1}
     assert value(sites.cloud, sites.party, "notes") == "They pay late."
     assert (adopt(sites), follow(sites)) == ({}, {})
+
+
+def test_what_was_typed_in_the_cloud_and_closed_since_is_there_again_when_it_opens(sites):
+    do(sites.cloud, sites.party, data={"industry": "Chairs"})
+    sites.talk()
+    decide(sites, INDUSTRY, 1)
+    adopt(sites)
+    follow(sites)
+    assert (value(sites.cloud, sites.party, "industry"), value(sites.premises, sites.party, "industry")) == ("", "Chairs")
+    decide(sites, INDUSTRY, 0)
+    adopt(sites)
+    follow(sites)
+    assert value(sites.cloud, sites.party, "industry") == "Chairs"
+    assert differing(sites) == []
+    do(sites.cloud, sites.party, data={"industry": "Tables"})
+    sites.talk()
+    assert value(sites.premises, sites.party, "industry") == "Tables"
 
 
 def test_an_agent_that_runs_on_hears_of_the_decision(sites, monkeypatch):

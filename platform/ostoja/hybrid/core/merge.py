@@ -271,7 +271,7 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
         mine = cells.get(name)
         if name in refused or (append and mine is not None and _fixed(terms, name)):
             continue
-        if mine is None or theirs.stamp > mine.stamp:
+        if mine is None or theirs.stamp > mine.stamp or _given_up(mine, theirs, terms.fields[name].refers, site, link):
             kept, lost = theirs, mine
             cells[name] = theirs
             changed.add(name)
@@ -299,6 +299,15 @@ def _fields(row: Row, op, terms: ModelTerms, site: Site, link: LinkTerms, now_ms
     now = Row(cells, row.cl, level, ver)
     entry = "L" if level != row.level else "U" if changed else ""
     return Merged(now, entry, frozenset(changed), tuple(conflicts), again=bool(refused))
+
+
+def _given_up(mine: Cell, theirs: Cell, refers: str, site: Site, link: LinkTerms) -> bool:
+    """Whether this site emptied a field that closed, and the premises tell the very same write again now that it is open.
+
+    A reference differs also by its alias; the store sets it right.
+    """
+    same = theirs.stamp == mine.stamp and theirs.value != mine.value
+    return same and link.up and not site.owner and not refers
 
 
 def _fixed(terms: ModelTerms, name: str) -> bool:
