@@ -93,7 +93,10 @@ def test_what_was_typed_in_the_cloud_and_closed_since_is_there_again_when_it_ope
     decide(sites, INDUSTRY, 1)
     adopt(sites)
     follow(sites)
-    assert (value(sites.cloud, sites.party, "industry"), value(sites.premises, sites.party, "industry")) == ("", "Chairs")
+    assert (value(sites.cloud, sites.party, "industry"), value(sites.premises, sites.party, "industry")) == (
+        "",
+        "Chairs",
+    )
     decide(sites, INDUSTRY, 0)
     adopt(sites)
     follow(sites)
