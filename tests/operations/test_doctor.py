@@ -9,6 +9,10 @@ from django.db import connection, connections
 from django.test import override_settings
 from django.utils import timezone
 
+from ostoja.hybrid import enrolment
+from ostoja.hybrid.install import egress_role, install
+from ostoja.hybrid.sites import manifest_in_force
+from ostoja.hybrid.tables import tables_of
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotFound
@@ -65,6 +69,19 @@ def test_rights_of_another_tenants_role_are_found(look, tenant, other_tenant, as
     finally:
         as_superuser(f'REVOKE ALL ON SCHEMA "{schema}" FROM "{stranger}"')
         as_superuser(f'REVOKE ALL ON "{schema}".access_user FROM PUBLIC')
+
+
+def test_what_speaks_to_other_sites_reads_its_views_and_nothing_else(look, tenant, as_superuser):
+    with tenant_context(tenant):
+        enrolment.invite(Actor.system("Test"))
+        install(tenant, tables_of(manifest_in_force().canonical), 2, in_cloud=False)
+    assert states(look("grants")) == ["ok"]
+    schema = tenant.schema_name
+    for role, table in ((egress_role(schema), "access_user"), (egress_role(schema), "whole_journal")):
+        as_superuser(f'GRANT SELECT ON "{schema}"."{table}" TO "{role}"')
+        (found,) = look("grants")
+        assert found.state == "fail" and role in found.what
+        as_superuser(f'REVOKE ALL ON "{schema}"."{table}" FROM "{role}"')
 
 
 def test_a_role_that_may_act_as_a_tenant_is_found(look, tenant, other_tenant, as_superuser):

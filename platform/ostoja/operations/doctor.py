@@ -356,12 +356,15 @@ STRANGERS_IN_SCHEMAS = """
     SELECT n.nspname, coalesce(r.rolname, 'PUBLIC')
     FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
     WHERE n.nspname ~ '^t_[a-z2-7]{26}$' AND a.grantee <> n.nspowner AND coalesce(r.rolname, '') <> 'r_' || n.nspname
+      AND NOT (a.privilege_type = 'USAGE' AND coalesce(r.rolname, '') IN ('e_' || n.nspname, 's_' || n.nspname))
 """
 STRANGERS_IN_TABLES = """
     SELECT n.nspname, coalesce(r.rolname, 'PUBLIC')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL aclexplode(c.relacl) a
     LEFT JOIN pg_roles r ON r.oid = a.grantee
     WHERE n.nspname ~ '^t_[a-z2-7]{26}$' AND a.grantee <> c.relowner AND coalesce(r.rolname, '') <> 'r_' || n.nspname
+      AND NOT (c.relkind = 'v' AND a.privilege_type = 'SELECT' AND (coalesce(r.rolname, ''), split_part(c.relname, '_', 1))
+        IN (('e_' || n.nspname, 'egress'), ('s_' || n.nspname, 'whole')))
     GROUP BY 1, 2
 """
 STRANGE_MEMBERS = """
@@ -376,7 +379,7 @@ WITHOUT_RIGHTS = """
 
 @check("grants", DATABASE)
 def _grants(patient: Patient) -> Iterator[Verdict]:
-    """A tenant's role has rights on its own schema, and nobody else has any there."""
+    """A tenant's role has rights on its own schema, what speaks to its other sites reads its views, and nobody else has any there."""
     strangers = _rows(STRANGERS_IN_SCHEMAS) + _rows(STRANGERS_IN_TABLES)
     for schema, role in strangers[:SHOWN]:
         yield (
