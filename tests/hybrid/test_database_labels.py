@@ -10,9 +10,10 @@ from test_database import fill
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.crm.sales.models import Deal, DealLine
-from ostoja.hybrid import labels, verifying
+from ostoja.hybrid import labels, marking, verifying
+from ostoja.hybrid.core.terms import SEALED
 from ostoja.hybrid.exchange import Message
-from ostoja.hybrid.models import Absent, Clock, PurgeCase
+from ostoja.hybrid.models import Absent, Clock, PurgeCase, Site
 from ostoja.journal.context import changing
 from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
@@ -203,3 +204,31 @@ def test_a_line_that_moves_to_a_marked_deal_is_marked_as_well(pair):
     with tenant_context(pair.cloud):
         assert not DealLine.objects.filter(pk=line.pk).exists()
     assert differing(pair) == []
+
+
+def test_that_a_laptop_let_go_of_what_is_sealed_is_not_taken_for_the_cloud(pair, lender):
+    laptop = lender.lend()
+    line = pair.join(pair.premises, laptop, Site.Kind.DESKTOP, "Laptop")
+    for _round in range(6):
+        pair.send(laptop, pair.premises, line)
+        pair.send(pair.premises, laptop, line)
+    with tenant_context(laptop):
+        assert Deal.objects.filter(pk=pair.deal.pk).exists()
+    label(pair, pair.deal, lambda actor, deal: labels.close(actor, deal, SEALED))
+    for _round in range(3):
+        pair.send(pair.premises, laptop, line)
+        pair.send(laptop, pair.premises, line)
+    with tenant_context(laptop):
+        assert not Deal.objects.filter(pk=pair.deal.pk).exists()
+    with tenant_context(pair.premises):
+        deal = Deal.objects.get(pk=pair.deal.pk)
+        assert PurgeCase.objects.filter(record=deal.pk, link=line.key, gone_at__isnull=False).exists()
+        stands = marking.standing_of(deal)
+        assert (stands.state, stands.told_at, stands.gone_at) == (marking.SEALED_HERE, None, None)
+    first = pair.lines[0]
+    for _round in range(3):
+        pair.send(pair.premises, pair.cloud, first)
+        pair.send(pair.cloud, pair.premises, first)
+    with tenant_context(pair.premises):
+        stands = marking.standing_of(deal)
+        assert stands.told_at is not None and stands.gone_at is not None

@@ -47,7 +47,8 @@ def standing_of(record: Record, tables: Tables | None = None) -> Standing:
     label = Label.objects.filter(pk=record.pk, level__gt=OPEN).values_list("level", "inherited").first()
     if label is not None:
         level, inherited = label
-        case = PurgeCase.objects.filter(record=record.pk, sent_at__isnull=False).order_by("-label_ver").first()
+        cases = PurgeCase.objects.filter(record=record.pk, sent_at__isnull=False, link__site__kind=Site.Kind.CLOUD)
+        case = cases.order_by("-label_ver", "-created_at").first()
         return Standing(
             SEALED_HERE if level == SEALED else STAYS,
             _("It is a part of a record that is marked as sensitive.") if inherited else _("It is marked as sensitive."),
