@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ostoja.cli.opening import Json, answer, console, opened, table
+from ostoja.cli.opening import Json, answer, console, declaration, opened, table
 from ostoja.kernel import outbound
+from ostoja.kernel.errors import Refused
 
 site = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +34,8 @@ def invite(
     kind: Annotated[str, typer.Option(help="`premises` or `desktop`.")] = "premises",
     as_json: Json = False,
 ) -> None:
-    """In the cloud: make a one-time code, valid for 15 minutes, by which another site of the tenant joins."""
+    """In the cloud, for the premises; or on the premises, for a laptop (`--kind desktop`): make a one-time code, valid for 15
+    minutes, by which another site of the tenant joins here."""
     with opened():
         from ostoja.hybrid.enrolment import invite as make
         from ostoja.kernel.actors import Actor
@@ -47,8 +49,11 @@ def invite(
 
 @site.command()
 def enrol(
-    url: Annotated[str, typer.Option(help="The tenant's address in the cloud, such as https://company.example.com.")],
-    code: Annotated[str, typer.Option(help="The one-time code that the cloud gave.")],
+    url: Annotated[
+        str,
+        typer.Option(help="The tenant's address at the site that gave the code, such as https://company.example.com."),
+    ],
+    code: Annotated[str, typer.Option(help="The one-time code that `ostoja site invite` gave there.")],
     name: Annotated[str, typer.Option(help="What this site is called.")] = "",
     address: Annotated[
         str,
@@ -58,8 +63,14 @@ def enrol(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """On the premises: join a tenant of the cloud. Everything it has comes here; only HTTPS from here to there is needed."""
+    """On the premises, or on a laptop: join the tenant of the site that gave the code. Everything it has comes here; only HTTPS
+    from here to there is needed. The installation must be declared with `kind = "hybrid"`."""
     outbound.begin(outbound.GIVEN)
+    if (kind := declaration().installation.kind) != "hybrid":
+        raise Refused(
+            f"This installation is {kind}, so that nothing here would speak to the other site: "
+            'set `kind = "hybrid"` below `[installation]` in ostoja.toml, start `ostoja up` again, and enrol then.'
+        )
     with opened():
         from ostoja.hybrid import reaching
         from ostoja.hybrid.dialling import place_of
@@ -75,7 +86,7 @@ def enrol(
                 reaching.set_address(Actor.system("Command line"), address)
         facts = {"tenant": tenant.slug, "link": str(link.pk), "fingerprint": link.fingerprint}
     answer(facts, as_json, lambda told: print(
-        f"Linked. Compare these words with those in the cloud (Settings, Links): {told['fingerprint']}"
+        f"Linked. Compare these words with those at the other site (Settings, Links): {told['fingerprint']}"
     ))  # fmt: skip
 
 
@@ -92,7 +103,6 @@ def address(
     with opened():
         from ostoja.hybrid import reaching
         from ostoja.kernel.actors import Actor
-        from ostoja.kernel.errors import Refused
         from ostoja.tenancy.context import tenant_context
 
         found = _tenants(tenant)
@@ -136,7 +146,6 @@ def verify(
         from ostoja.hybrid.agent import links_to_dial
         from ostoja.hybrid.dialling import places_of
         from ostoja.hybrid.joining import compare_sites
-        from ostoja.kernel.errors import Refused
 
         tenants = _tenants(tenant)
         outbound.reach(places_of(url for dials, _link, url in links_to_dial() if dials in tenants))

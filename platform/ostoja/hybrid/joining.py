@@ -30,7 +30,7 @@ def join(url: str, code: str, name: str, report: Callable[[str], None] = print) 
     """
     private, public = keys.new_pair()
     epoch = new_epoch()
-    report("Asking the cloud …")
+    report("Asking the other site …")
     answer = dialling.enrol(url, code, name, public, epoch, compile_manifest().canonical)
     facts = dict(answer["tenant"])
     report(f"Making the tenant “{facts['slug']}” …")
