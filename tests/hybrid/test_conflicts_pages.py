@@ -92,6 +92,16 @@ def test_both_values_who_when_where_and_the_rule_are_on_one_page(pair):
     assert f"/conflicts/{conflict.pk}" in listed and "Ours: 90 chairs" in listed
 
 
+def test_a_change_by_a_program_names_whose_token_it_has(pair):
+    program = Program.of(pair.premises, pair.anna)
+    version = program.get(f"/api/v1/deals/{pair.deal.pk}").json()["version"]
+    done = program.patch(f"/api/v1/deals/{pair.deal.pk}", {"title": "Ours"}, headers={"If-Match": f'"{version}"'})
+    assert done.status_code == 200, done.content
+    do(pair.cloud, pair.deal, data={"title": "Theirs"})
+    pair.talk()
+    assert "Anna (token “" in page(at(pair, pair.anna), f"/conflicts/{only(pair).pk}")
+
+
 def test_keep_ours_is_written_at_every_site_by_whoever_decides_and_leaves_the_list(pair):
     conflict = disputed(pair)
     browser = at(pair, pair.anna)
@@ -206,6 +216,8 @@ def test_deleted_there_and_changed_here_comes_back_whole_with_one_click(pair):
     conflict = only(pair)
     said = page(at(pair, pair.anna), f"/conflicts/{conflict.pk}")
     assert "Still wanted" in said and "Bring it back" in said and "Leave it deleted" in said
+    leave, bring = (said.split(words)[0].rsplit("<svg", 1)[1] for words in ("Leave it deleted", "Bring it back"))
+    assert "#check" in leave and "#arrow-left-right" in bring
     with tenant_context(pair.premises), changing(Actor.system("Test"), "grant"):
         UserRole.objects.filter(user=pair.anna).update(role=make_role(SALES | {"sales.deal": {"*": "own"}}))
     by(pair, pair.anna, conflict, "keep_ours")

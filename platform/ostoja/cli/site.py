@@ -158,9 +158,8 @@ def verify(
         lambda told: table(columns, [[d[c] for c in columns] for d in told["differences"]], "equal"),
     )  # fmt: skip
     if found:
-        raise Refused(
-            f"{len(found)} records differ." + ("" if repair else " `ostoja site verify --repair` sends them again.")
-        )
+        way_out = "Sent again: verify once more." if repair else "`ostoja site verify --repair` sends again."
+        raise Refused(f"{_records(len(found))} {'differs' if len(found) == 1 else 'differ'}. {way_out}")
 
 
 @site.command()
@@ -209,7 +208,11 @@ def _change_mark(what: str, record: str, tenant: str, level: int, as_json: bool)
 
         with tenant_context(find(tenant)):
             told = _marked(what, record, level)
-    answer(told, as_json, lambda said: console().print(f"{said['label']}: {said['changed']} records changed."))
+    answer(told, as_json, lambda said: console().print(f"{said['label']}. {_records(said['changed'])} changed."))
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count} records"
 
 
 def _marked(what: str, record: str, level: int) -> dict[str, Any]:

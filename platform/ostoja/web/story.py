@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.db import models
@@ -43,7 +44,7 @@ def story(actor, entry: Entry, record) -> list[Told]:
     seen = {n for n in visible_fields(actor, entry) if may_see(actor, entry, n)}
     events = history(record, seen, SHOWN)
     names = _names(actor, entry, events)
-    people = _people(events)
+    people = names_behind(event.actor for event in events)
     told = []
     for event in events:
         who = people.get(event.actor) or _("Ostoja")
@@ -82,11 +83,11 @@ def _headline(entry: Entry, event: Event, who: str) -> tuple[str, str, str]:
     return "pencil", "gray", _("{who} changed it").format(who=who)
 
 
-def _people(events: list[Event]) -> dict[str, str]:
-    """The names behind actors: people, the owners of tokens, those for whom jobs worked. At most three queries."""
+def names_behind(actors: Iterable[str]) -> dict[str, str]:
+    """The names behind the keys of actors: people, the owners of tokens, those for whom jobs worked. At most three queries."""
     by_kind: dict[str, set[uuid.UUID]] = {}
-    for event in events:
-        kind, _colon, key = event.actor.partition(":")
+    for actor in actors:
+        kind, _colon, key = actor.partition(":")
         if (pk := parse_uuid(key)) is not None:
             by_kind.setdefault(kind, set()).add(pk)
     names = {}

@@ -26,6 +26,7 @@ from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.web import additions, display, places, says
 from ostoja.web.columns import column, title_of
 from ostoja.web.inside import inside, must
+from ostoja.web.story import names_behind
 
 from .. import disputes
 from ..models import Conflict
@@ -209,8 +210,7 @@ def _side(label: str, value, author: disputes.Author, record, found: Conflict) -
 def _said(author: disputes.Author) -> dict:
     """Who wrote it, when and where."""
     key = person_id(author.key)
-    user = User.objects.filter(pk=key).first() if key else None
-    who = user.name if user else _("Ostoja") if author.key and not key else ""
+    who = names_behind([author.key]).get(author.key) or (_("Ostoja") if author.key and not key else "")
     return {"who": who, "key": key or "", "at": author.at, "site": author.site}
 
 
@@ -246,13 +246,15 @@ def _twins(actor, found: Conflict, record) -> list[dict]:
 def _acts(actor, found: Conflict) -> list[dict]:
     """The verbs that make sense, those first that may be done; with the reason where they may not."""
     entry, record = registry.of(Conflict), disputes.record_of(found)
-    made = []
-    for name, label in disputes.verbs_for(found):
+    made, verbs = [], disputes.verbs_for(found)
+    dead = disputes.kind_of(found) == disputes.DELETED  # the first leaves it, whoever deleted it
+    looks = ("keep_ours", "take_theirs") if dead else [name for name, _label in verbs]
+    for (name, label), look in zip(verbs, looks, strict=True):
         decision = explain(actor, found, name)
         if decision and record is not None:
             decision = explain(actor, record, "change")
         made.append({
-            "label": label, "icon": entry.verbs[name].icon, "url": f"{HERE}/{found.pk}/decide", "verb": name,
+            "label": label, "icon": entry.verbs[look].icon, "url": f"{HERE}/{found.pk}/decide", "verb": name,
             "why_not": "" if decision else decision.reason,
         })  # fmt: skip
     return made
