@@ -16,7 +16,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 FOLDER = Path(__file__).parent
-ORDER = ("test_two_installations", "test_line", "test_kills", "test_clocks", "test_backups", "test_what_is_left")
+ORDER = (
+    "test_two_installations", "test_three_sites", "test_line", "test_kills", "test_clocks", "test_backups", "test_what_is_left",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

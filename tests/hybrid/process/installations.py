@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,26 @@ def until(true: Callable[[], Any], seconds: float, told: Callable[[], Any] = lam
         time.sleep(0.1)
 
 
+def at_rest(sides: Collection[Installation], seconds: float = 60) -> None:
+    """Wait until none of these has anything left to say, or to take, over a link that is not revoked."""
+    query = (
+        "SELECT (SELECT count(*) FROM journal_change WHERE seq > p.acked OR seq IS NULL) + greatest(0, p.peer_high - p.applied) "
+        "+ (SELECT count(*) FROM hybrid_reply), l.state = 'open' FROM hybrid_progress p JOIN hybrid_link l ON l.id = p.link_id "
+        "WHERE l.state <> 'revoked'"
+    )
+
+    def quiet() -> bool:
+        return all(set(side.rows(query)) == {(0, True)} for side in sides)
+
+    def twice() -> bool:
+        if not quiet():
+            return False
+        time.sleep(0.4)
+        return quiet()
+
+    until(twice, seconds, lambda: [side.links() for side in sides])
+
+
 class Refused(Exception):
     """A request was answered with a refusal, or (status 0) with nothing at all: nobody knows whether it counted."""
 
@@ -107,9 +127,11 @@ class Installation:
 
     def says(self, sentence: str, seconds: float = PATIENCE) -> None:
         """Wait until ``ostoja up`` has said this."""
-        alive = self.process is None or self.process.poll() is None
-        until(lambda: sentence in self.log.read_text() or not alive, seconds, self.log.read_text)
+        until(lambda: sentence in self.log.read_text() or self._has_ended(), seconds, self.log.read_text)
         assert sentence in self.log.read_text(), self.log.read_text()
+
+    def _has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def stop(self) -> None:
         """Ctrl-C, and wait."""
@@ -130,9 +152,13 @@ class Installation:
         assert (done.returncode != 0) == refused, done.stdout + done.stderr
         return (done.stderr if refused else done.stdout).strip()
 
+    def links(self) -> list[dict]:
+        """How all links are that are not revoked, as the command says."""
+        return [one for one in json.loads(self.command("site", "status", "--json")) if one["state"] != "revoked"]
+
     def status(self) -> dict:
-        """How the link is, as the command says."""
-        return json.loads(self.command("site", "status", "--json"))[0]
+        """How the link is, the oldest of several."""
+        return self.links()[0]
 
     def call(self, method: str, path: str, data: dict | None = None, *, key: str = "", timeout: float = 30) -> dict:
         """One request to the API. Raises Refused."""
@@ -186,6 +212,31 @@ class Installation:
                         found.append(int(place.name))
             except (OSError, UnicodeDecodeError):
                 continue
+        return sorted(found)
+
+    def switch_off(self) -> None:
+        """``kill -9`` of all its programs at once, the database and the supervisor among them: the machine is off."""
+        killed = self._all()
+        for process in killed:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(timeout=30)
+        self.process = None
+        until(lambda: not any(Path(f"/proc/{one}").exists() for one in killed), 30, lambda: killed)
+
+    def _all(self) -> list[int]:
+        """The supervisor and all that it started, and what that started in its turn."""
+        parents = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+        found = {self.process.pid}
+        while more := {one for one, parent in parents.items() if parent in found} - found:
+            found |= more
         return sorted(found)
 
     def kill(self, part: str, *, newest: bool = False) -> int:
@@ -299,21 +350,7 @@ class Pair:
 
     def at_rest(self, seconds: float = 60) -> None:
         """Wait until neither side has anything left to say, or to take."""
-        query = (
-            "SELECT (SELECT count(*) FROM journal_change WHERE seq > p.acked OR seq IS NULL) + greatest(0, p.peer_high - p.applied) "
-            "+ (SELECT count(*) FROM hybrid_reply), l.state = 'open' FROM hybrid_progress p JOIN hybrid_link l ON l.id = p.link_id"
-        )
-
-        def quiet() -> bool:
-            return all(side.rows(query) == [(0, True)] for side in self.sides.values())
-
-        def twice() -> bool:
-            if not quiet():
-                return False
-            time.sleep(0.4)
-            return quiet()
-
-        until(twice, seconds, lambda: [side.status() for side in self.sides.values()])
+        at_rest(self.sides.values(), seconds)
 
     def trouble(self, side: str, *codes: str, seconds: float = 60) -> str:
         """Wait until one of these is wrong with the link at this side; answers what people read there then."""
@@ -382,3 +419,12 @@ def sentence_in(log: Path, pattern: str) -> str:
     """The last line of a log that has this in it, or nothing."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if re.search(pattern, line)]
     return lines[-1] if lines else ""
+
+
+def dump(at: Installation) -> bytes:
+    """All schemas of an installation as SQL."""
+    place = EmbeddedPostgres(at.home)
+    done = subprocess.run(
+        [str(place.program("pg_dump")), "--no-owner", place.dsn(SUPERUSER, DATABASE)], capture_output=True, check=True
+    )
+    return done.stdout

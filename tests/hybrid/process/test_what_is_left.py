@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from types import SimpleNamespace
 
 import papers
 import pytest
-from installations import OWNER, Refused, until
+from installations import OWNER, Refused, dump, until
 from proxy import Proxy
 from visitor import Visitor, upload
 
-from ostoja.operations.database import DATABASE, SUPERUSER
-from ostoja.operations.embedded.postgres import EmbeddedPostgres
 from ostoja.testing.canaries import Canaries
 
 DEMO_PASSWORD = "ostoja-demo"
@@ -271,15 +268,6 @@ from ostoja.tenancy.provisioning import find
 with tenant_context(find("demo")):
     copies.compact(Job.objects.get(kind=copies.KIND, state="queued").args["tables"])
 """
-
-
-def dump(at) -> bytes:
-    """All schemas of an installation as SQL."""
-    place = EmbeddedPostgres(at.home)
-    done = subprocess.run(
-        [str(place.program("pg_dump")), "--no-owner", place.dsn(SUPERUSER, DATABASE)], capture_output=True, check=True
-    )
-    return done.stdout
 
 
 def in_files(over, canaries: Canaries) -> Mapping[str, set[str]]:
