@@ -18,3 +18,11 @@ def test_a_long_name_of_an_owner_stays_within_the_card(actor, owner, open_page, 
         inside = shown.evaluate("e => [e.scrollWidth <= e.clientWidth, e.getBoundingClientRect().right <= innerWidth]")
         assert inside == [True, True] and page.evaluate("document.documentElement.scrollWidth") <= 390
         assert shown.locator(".who > span").last.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_on_a_phone_the_card_scrolls_and_the_page_does_not(actor, owner, open_page):
+    party = gate.perform(actor, Party, "add", {"kind": "org", "name": "Chairs", "owner": owner.pk})
+    with open_page(user=owner, width=390, height=600) as tab:
+        page = tab.go(f"/parties/{party.pk}")
+        assert page.locator(".record").evaluate("e => e.scrollHeight > e.clientHeight")
+        assert page.evaluate("document.documentElement.scrollHeight") <= 600
