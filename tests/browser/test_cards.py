@@ -26,3 +26,10 @@ def test_on_a_phone_the_card_scrolls_and_the_page_does_not(actor, owner, open_pa
         page = tab.go(f"/parties/{party.pk}")
         assert page.locator(".record").evaluate("e => e.scrollHeight > e.clientHeight")
         assert page.evaluate("document.documentElement.scrollHeight") <= 600
+
+
+def test_on_a_phone_the_open_page_of_the_settings_is_in_sight(owner, open_page):
+    with open_page(user=owner, width=390, height=844) as tab:
+        page = tab.go("/settings/devices")
+        box = page.locator(".settings > nav [aria-current]").bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390

@@ -9,6 +9,9 @@ const drawer = (open) => {
 };
 on("click", "[data-drawer]", (button) => drawer(button.dataset.drawer === "open"));
 
+/* the settings' pages stand in a line on a phone: the open one is in sight */
+$('.settings > nav [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+
 /* theme */
 const markTheme = () => {
   const now = document.documentElement.dataset.theme || "system";
