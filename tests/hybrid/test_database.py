@@ -379,6 +379,22 @@ def test_a_long_queue_tells_every_record_once_and_a_lost_batch_again(pair, monke
         value(pair.cloud, deals[3], "title")
 
 
+def test_a_long_queue_loses_nothing_of_a_transaction_at_the_end_of_what_it_looks_through(pair, monkeypatch):
+    monkeypatch.setattr(sending, "FAR", 4)
+    monkeypatch.setattr(exchange, "MOST_ENTRIES", 2)
+    parties = [do(pair.premises, Party, "add", {"kind": "org", "name": f"Party {n}"}) for n in range(6)]
+    pair.talk(rounds=40)
+    for turn in range(18):  # one record; a look goes ten times as far as a batch has records
+        do(pair.premises, pair.deal, data={"title": f"Title {turn}"})
+    with tenant_context(pair.premises), changing(SYSTEM, "change"):
+        Party.objects.filter(pk__in=[p.pk for p in parties]).update(city="Gdynia")
+    for turn in range(8):
+        do(pair.premises, pair.deal, data={"title": f"Later {turn}"})
+    pair.talk(rounds=40)
+    assert {value(pair.cloud, party, "city") for party in parties} == {"Gdynia"}
+    assert value(pair.cloud, pair.deal, "title") == "Later 7"
+
+
 def test_of_two_batches_of_a_long_queue_the_one_that_arrives_counts(pair, monkeypatch):
     monkeypatch.setattr(sending, "FAR", 1)
     monkeypatch.setattr(exchange, "MOST_ENTRIES", 2)

@@ -20,6 +20,11 @@ FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s:
   AS r(id, model, cl, hlc, site, stamps, top, withheld, label_ver, ships)
 """
 
+STAMPS = """
+UPDATE hybrid_clock c SET stamps = r.stamps::jsonb, top = greatest(r.top, c.top)
+FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS r(id, stamps, top) WHERE c.id = r.id
+"""
+
 CHANGE = f"""
 UPDATE hybrid_clock c SET cl = r.cl, hlc = r.hlc, site = r.site, stamps = r.stamps::jsonb, top = greatest(r.top, c.top),
   withheld = r.withheld, label_ver = r.label_ver, ships = r.ships::jsonb
@@ -37,7 +42,10 @@ ON CONFLICT (id) DO UPDATE SET cl = excluded.cl, hlc = excluded.hlc, site = excl
 
 @dataclass(slots=True)
 class Clock:
-    """The clock of one record: ``whole`` is the stamp of every field that has none of its own in ``stamps``."""
+    """The clock of one record: ``whole`` is the stamp of every field that has none of its own in ``stamps``.
+
+    ``deep``: more of it than single stamps is not as it was read.
+    """
 
     model: str
     cl: int
@@ -47,6 +55,7 @@ class Clock:
     withheld: bool = False
     label_ver: int = 0
     ships: dict[str, list[int]] = field(default_factory=dict)
+    deep: bool = False
 
     @property
     def alive(self) -> bool:
@@ -83,9 +92,13 @@ class Clock:
     def shipped(self, peer: int, ship: Ship) -> None:
         """Note what a site holds of it."""
         self.ships[str(peer)] = [int(ship.held), ship.label_ver, ship.seq]
+        self.deep = True
 
     def becomes(self, before: Thing | None, after: Thing) -> None:
         """Take over the stamps of what the record is now."""
+        lives_on = isinstance(before, Row) and isinstance(after, Row) and not self.withheld
+        if not lives_on or (self.cl, self.label_ver) != (after.cl, after.label_ver):
+            self.deep = True
         self.cl, self.label_ver = after.cl, after.label_ver
         if isinstance(after, Marker):
             self.whole, self.stamps, self.withheld = after.stamp, {}, after.withheld
@@ -134,9 +147,20 @@ def read(keys: Iterable[str], *, source: str = "hybrid_clock", lock: bool = Fals
 
 def write(clocks: Mapping[str, Clock], known: Container[str] = ()) -> None:
     """Write these clocks; ``known`` are those that were read and locked, which is quicker to change than what may be new."""
-    old = {key: clock for key, clock in clocks.items() if key in known}
-    _write(CHANGE, old)
-    _write(WRITE, clocks if not old else {key: clock for key, clock in clocks.items() if key not in known})
+    stamps, changed, fresh = {}, {}, {}
+    for key, clock in clocks.items():
+        (fresh if key not in known else changed if clock.deep else stamps)[key] = clock
+    _write_stamps(stamps)
+    _write(CHANGE, changed)
+    _write(WRITE, fresh)
+
+
+def _write_stamps(clocks: Mapping[str, Clock]) -> None:
+    if not clocks:
+        return
+    some = list(clocks.values())
+    with connection.cursor() as cursor:
+        cursor.execute(STAMPS, [array(clocks), texts([_json(c.stamps) for c in some]), array([c.top for c in some])])
 
 
 def _write(sql: str, clocks: Mapping[str, Clock]) -> None:

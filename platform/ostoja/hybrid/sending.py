@@ -91,7 +91,8 @@ class Sender:
         with as_sender(self.view):
             if high - after <= FAR:
                 to = self._end(after, min(high, after + most), high)
-                entries, authors = self._entries(after, to)
+                authors = {}
+                entries = self._entries(after, to, authors)
             else:
                 entries, authors, to = self._far_behind(after, high, most, covered)
             entries = [e for e in entries if not _is_covered(covered.get(e.key.id), after, e.seq)]
@@ -120,19 +121,24 @@ class Sender:
 
         What was sent so is passed over when its later entries come up, once the batch that it went in was acknowledged.
         """
-        entries, authors = self._entries(after, min(high, after + 10 * most))
+        entries: list[Entry] = []
+        authors: dict[str, str] = {}
         records: set[str] = set()
-        to = min(high, after + 10 * most)
-        for entry in entries:
-            if not _is_covered(covered.get(entry.key.id), after, entry.seq):
-                records.add(entry.key.id)
+        to, last = after, min(high, after + 10 * most)
+        while to < last and len(records) < most:
+            start, to = to, min(last, to + most)
+            for entry in self._entries(start, to, authors):
+                entries.append(entry)
+                if not _is_covered(covered.get(entry.key.id), after, entry.seq):
+                    records.add(entry.key.id)
                 if len(records) == most:
-                    to = min(to, entry.seq)
+                    to = entry.seq
                     break
-        to = self._end(after, to, high)
-        entries = [e for e in entries if e.seq <= to]
-        later, more = self._entries(to, high, {e.key.id for e in entries})
-        return entries + later, authors | more, to
+        end = self._end(after, to, high)
+        entries += self._entries(to, end, authors)
+        if entries:
+            entries += self._entries(end, high, authors, {e.key.id for e in entries})
+        return entries, authors, end
 
     def _end(self, after: int, to: int, high: int) -> int:
         """Where the batch ends: with a whole transaction, and with a whole record that is sent again."""
@@ -147,9 +153,11 @@ class Sender:
             )
             return cursor.fetchone()[0] or to
 
-    def _entries(self, after: int, to: int, only: Iterable[str] | None = None) -> tuple[list[Entry], dict[str, str]]:
-        """(the entries, {record: the person who wrote it last}); ``only`` those of these records."""
-        echo, found, authors = f"site:{self.link.pk}", [], {}
+    def _entries(self, after: int, to: int, authors: dict[str, str], only: Iterable[str] | None = None) -> list[Entry]:
+        """The entries, ``only`` those of these records; ``authors`` gets {record: the person who wrote it last}."""
+        if to <= after:
+            return []
+        echo, found = f"site:{self.link.pk}", []
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
@@ -171,7 +179,7 @@ class Sender:
                     frozenset(table.by_column[c] for c in columns if c in table.by_column) if table else frozenset()
                 )
                 found.append(Entry(id, xid, Key(model, record), op, fields, origin=came, seq=seq))
-        return found, authors
+        return found
 
     def _ours(self, entry: Entry, state: _State) -> Entry | None:
         """The entry, when it is to be told: of what came from the peer, what a rule of ours made besides is ours."""
