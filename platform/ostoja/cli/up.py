@@ -67,9 +67,8 @@ def up(
                 ],
                 lambda sentence: out.print(sentence, style="yellow", markup=False),
             )
-            for one in (
-                ports
-            ):  # once more: preparing takes a while, and the web server would share a port that another took meanwhile
+            # Once more: preparing takes a while, and the web server would share a port that another took meanwhile.
+            for one in ports:
                 free_port(host, one)
             status.update("Starting web, worker and schedule …")
 
