@@ -144,7 +144,7 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     if scope is None:
         if _done_by_nobody(entry, verb):
             if entry.surface.lasting:
-                return Decision(False, entry.surface.why_lasting())
+                return Decision(False, _("These records stay as they are; nobody changes or deletes them."))
             return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
         if not in_token(actor, entry, verb):
             return Decision(False, outside_of_token(entry, verb))

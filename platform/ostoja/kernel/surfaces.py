@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Q
-from django.utils.translation import gettext as _
 
 
 class _ActorValue:
@@ -92,7 +91,7 @@ class Surface:
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
     database itself writes these records: people only see and export them, and do their verbs), ``lasting`` (people add these
-    records, but nobody changes or deletes them: they go through their verbs; true, or the sentence that says why).
+    records, but nobody changes or deletes them: they go through their verbs).
     """
 
     model = None
@@ -121,14 +120,7 @@ class Surface:
     badges: dict[str, str] = {}
     readonly: Sequence[str] = ()
     automatic = False
-    lasting: object = False
-
-    @classmethod
-    def why_lasting(cls) -> str:
-        """Why nobody changes or deletes these records."""
-        if cls.lasting is True:
-            return _("These records stay as they are; nobody changes or deletes them.")
-        return str(cls.lasting)
+    lasting = False
 
     @classmethod
     def form_fields(cls) -> tuple[str, ...]:

@@ -103,14 +103,14 @@ def values_in_the_outbox(scene, monkeypatch) -> None:
     """G1: what is told is what the journal has noted, old values too."""
     rows = Sender._rows
 
-    def and_history(self, table, ids, state):
-        rows(self, table, ids, state)
+    def and_history(self, table, keys, state):
+        rows(self, table, keys, state)
         if not self.here.is_owner:
             return
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT record::text, old FROM journal_change WHERE record = ANY(%s::uuid[]) AND old IS NOT NULL ORDER BY id",
-                [ids],
+                [[key.id for key in keys]],
             )
             for id, old in cursor.fetchall():
                 for key, thing in state.things.items():
