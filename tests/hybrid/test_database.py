@@ -6,7 +6,6 @@ from itertools import groupby
 
 import pytest
 from django.db import connection
-from django.db.models import Max
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from two_sites import SYSTEM, Pair, do, value
@@ -18,6 +17,7 @@ from ostoja.gate import perform
 from ostoja.hybrid import exchange, sending
 from ostoja.hybrid.exchange import Message
 from ostoja.hybrid.models import Absent, Conflict, Parked
+from ostoja.hybrid.sites import head
 from ostoja.journal.context import changing
 from ostoja.journal.models import Change
 from ostoja.kernel.errors import Refused
@@ -471,9 +471,4 @@ def test_what_came_from_the_other_site_is_not_read_again_to_be_told_back(pair):
         read = [q["sql"] for q in queries if "whole_" in q["sql"]]
         assert read and not any("whole_sales_deal" in sql or "whole_label" in sql for sql in read)
         assert not any(envelope.ops for envelope in message.envelopes)
-        assert message.envelopes[-1].seq_to == sending_head()
-
-
-def sending_head() -> int:
-    """The last number of the open tenant's journal."""
-    return Change.objects.aggregate(last=Max("seq"))["last"]
+        assert message.envelopes[-1].seq_to == head()

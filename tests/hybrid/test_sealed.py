@@ -723,12 +723,12 @@ def test_the_command_line_names_people_too(firm, deal):
 
 
 def test_the_command_line_marks_and_opens(firm, deal):
-    opened = _marked("sales.deal", str(deal.pk), 0)
+    opened = _marked("sales.deal", str(deal.pk), "open")
     assert opened["state"] == marking.SHARED and not Label.objects.filter(pk=deal.pk, level__gt=0).exists()
-    sealed = _marked("sales.deal", str(deal.pk), 2)
+    sealed = _marked("sales.deal", str(deal.pk), "seal")
     assert sealed["state"] == marking.SEALED_HERE and sealed["changed"] >= 1
     with pytest.raises(NotFound, match="no object"):
-        _marked("sales.nothing", str(deal.pk), 1)
+        _marked("sales.nothing", str(deal.pk), "keep")
 
 
 def test_undo_touches_nothing_that_is_out_of_sight(firm, deal):

@@ -192,22 +192,22 @@ def mark(
     as_json: Json = False,
 ) -> None:
     """On the premises: mark a record as sensitive. With its parts, history and files it leaves the cloud; nothing new of it goes there."""
-    _change_mark(what, record, tenant, 2 if sealed else 1, as_json)
+    _change_mark(what, record, tenant, "seal" if sealed else "keep", as_json)
 
 
 @site.command("open")
 def open_again(what: WhatArgument, record: RecordArgument, tenant: TenantName, as_json: Json = False) -> None:
     """On the premises: take the mark away. The record and its parts go to the cloud as they are now, without what was before."""
-    _change_mark(what, record, tenant, 0, as_json)
+    _change_mark(what, record, tenant, "open", as_json)
 
 
-def _change_mark(what: str, record: str, tenant: str, level: int, as_json: bool) -> None:
+def _change_mark(what: str, record: str, tenant: str, wish: str, as_json: bool) -> None:
     with opened():
         from ostoja.tenancy.context import tenant_context
         from ostoja.tenancy.provisioning import find
 
         with tenant_context(find(tenant)):
-            told = _marked(what, record, level)
+            told = _marked(what, record, wish)
     answer(told, as_json, lambda said: console().print(f"{said['label']}. {_records(said['changed'])} changed."))
 
 
@@ -215,11 +215,16 @@ def _records(count: int) -> str:
     return "1 record" if count == 1 else f"{count} records"
 
 
-def _marked(what: str, record: str, level: int) -> dict[str, Any]:
+def _marked(what: str, record: str, wish: str) -> dict[str, Any]:
+    """Keep, seal or open a record; where it stands then."""
     from ostoja.hybrid import marking
+    from ostoja.hybrid.core.terms import LOCAL, SEALED
 
     system, found = _record(what, record)
-    changed = marking.mark(system, found, level) if level else marking.open_again(system, found)
+    if wish == "open":
+        changed = marking.open_again(system, found)
+    else:
+        changed = marking.mark(system, found, {"keep": LOCAL, "seal": SEALED}[wish])
     stands = marking.standing_of(found)
     return {"object": what, "record": str(found.pk), "state": stands.state, "label": stands.label, "changed": changed}
 

@@ -13,7 +13,7 @@ graves      when a death may be forgotten                          labels    lev
 Around it, from the database to the wire:
 
 tables      the travelling tables of a manifest                    install   triggers that keep clocks, roles and views of what may leave
-batches     keys of a batch as one array
+batches     each column of a batch as one array
 clocks      clocks as the core sees them                           holding   what a site holds of the records of a batch
 sending     journal entries to a batch, read through the views     receiving applies a batch, table by table, in one transaction
 writing     rows, many in a statement; refusals found out          taking    rows that go; references that are kept aside

@@ -411,9 +411,7 @@ class Attempt:
         targets: dict[str, list[Key]] = defaultdict(list)
         for op in ops:
             table = self.tables.get(op.key.model)
-            if table is None or table.references.isdisjoint(op.cells):
-                continue
-            for name in op.cells.keys() & table.references:
+            for name in table.referring(op.cells) if table else ():
                 value = op.cells[name].value
                 if value and not value.startswith(holding.ALIAS):
                     targets[value].append(op.key)
@@ -426,10 +424,8 @@ class Attempt:
     def _references(self, op: Fields | Snap, out: Outcome, state: Holding) -> None:
         """The key instead of an alias, or the other way round, is no change: the stamp is the same."""
         table = self.tables.get(op.key.model)
-        if table is None or table.references.isdisjoint(op.cells):
-            return
-        names = op.cells.keys() & table.references
-        row = out.things.get(op.key) or state.held.things.get(op.key)
+        names = table.referring(op.cells) if table else ()
+        row = (out.things.get(op.key) or state.held.things.get(op.key)) if names else None
         for name in names if isinstance(row, Row) else ():
             cell = op.cells[name]
             if cell.value is not None:

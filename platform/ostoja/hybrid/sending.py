@@ -90,7 +90,7 @@ class Sender:
         covered = _covered.setdefault((str(self.link.pk), self.terms.peer, self.site.epoch), {})
         with as_sender(self.view):
             if high - after <= FAR:
-                to = self._end(after, min(high, after + most), high)
+                to = self._end(min(high, after + most), high)
                 authors = {}
                 entries = self._entries(after, to, authors)
             else:
@@ -134,13 +134,13 @@ class Sender:
                 if len(records) == most:
                     to = entry.seq
                     break
-        end = self._end(after, to, high)
+        end = self._end(to, high)
         entries += self._entries(to, end, authors)
         if entries:
             entries += self._entries(end, high, authors, {e.key.id for e in entries})
         return entries, authors, end
 
-    def _end(self, after: int, to: int, high: int) -> int:
+    def _end(self, to: int, high: int) -> int:
         """Where the batch ends: with a whole transaction, and with a whole record that is sent again."""
         if to == high:
             return to

@@ -81,9 +81,7 @@ class Writer:
         self._look_up(puts, coming)
         refused = {}
         for put in puts:
-            if put.table.references.isdisjoint(put.values):
-                continue
-            for name in put.values.keys() & put.table.references:
+            for name in put.table.referring(put.values):
                 value, column = put.values[name], put.table.columns[name]
                 if value is None or (not value.startswith(ALIAS) and self.known[value]):
                     continue
@@ -100,9 +98,7 @@ class Writer:
     def _look_up(self, puts: list[Put], coming: set[str]) -> None:
         wanted: dict[str, set[str]] = defaultdict(set)
         for put in puts:
-            if put.table.references.isdisjoint(put.values):
-                continue
-            for name in put.values.keys() & put.table.references:
+            for name in put.table.referring(put.values):
                 value = put.values[name]
                 if value is not None and not value.startswith(ALIAS) and not self.known.get(value):
                     wanted[put.table.columns[name].refers].add(value)
