@@ -310,3 +310,22 @@ def test_a_death_is_a_death_also_where_only_the_label_was_known():
     assert not scene.thing(P, deal).withheld
     assert scene.thing(P, deal).cl == 2
     assert scene.thing(P, deal).level > 0
+
+
+def test_an_order_to_purge_that_comes_late_does_not_take_a_grave_back_to_an_older_label():
+    """I7: a doubled order overtook the opening and the death of the record; its grave was of the first label again."""
+    scene = Scene()
+    deal = scene.makes(P)
+    scene.meet()
+    scene.hides(deal)
+    late = scene.sends(P, C)
+    scene.meet()
+    scene.shows(deal)
+    scene.meet()
+    scene.erases(P, deal)
+    scene.meet()
+    grave = scene.thing(C, deal)
+    for message in late:
+        scene.nodes[C].receive(message.envelope, scene.now)
+    assert scene.thing(C, deal) == grave
+    scene.heal()

@@ -255,6 +255,20 @@ def purge_takes_what_is_owed(patch):
 
 
 @sabotage
+def a_late_order_takes_a_grave_back(patch):
+    """An order to purge that the opening and the death of its record have overtaken gives the grave its old label again."""
+    original = applying._Application._purge
+
+    def purge(self, op):
+        thing = self.things.get(op.key)
+        if self.link.up and isinstance(thing, Marker) and not thing.withheld and op.label_ver < thing.label_ver:
+            self._put(op.key, thing._replace(label_ver=op.label_ver))
+        original(self, op)
+
+    patch.setattr(applying._Application, "_purge", purge)
+
+
+@sabotage
 def first_word_continues_a_stream(patch):
     """A restored site claims to know its peer before it met it."""
     patch.setattr(epochs, "peer_epoch", lambda outbound, own_epoch: outbound.epoch)

@@ -329,7 +329,10 @@ class World(Oracles):
         if self.delivered % SEALED_EVERY == 0:
             envelope = node.unsealed(encode(envelope))
             hold(envelope == message.envelope, "I10", "sealed and unsealed, it says something else:", envelope)
+        labelled = {op.key: node.things[op.key].label_ver for op in envelope.ops if op.key in node.things}
         result = node.receive(envelope, self.now, crash)
+        for key, ver in labelled.items():
+            hold(node.things[key].label_ver >= ver, "I7", "the label of", key, "goes back at", node.number)
         if result == Verdict.APPLY:
             self._after(node, things, parked, message)
         for n, (inbound, outbound) in before.items():

@@ -105,7 +105,7 @@ def write(recording: dict) -> Path:
 class Replay:
     """One site of today takes its part in a recorded conversation; the other one's words are those of the recording.
 
-    The site's clock stands where the recording's stood, so that what is later is later. Of a recorded message only what
+    The site's clock stands still where the recording's stood at each step, so that what is later is later. Of a recorded message only what
     belongs to one installation is put right: the link, the incarnation, and our numbers in its acknowledgements.
     """
 
@@ -119,10 +119,10 @@ class Replay:
         """The whole conversation."""
         joined = False
         for step in self.recording["steps"]:
-            skew.move(self.tenant, step["at"] - now())
+            skew.stop(self.tenant, step["at"])
             if "packed" in step and not joined:
                 joined = True
-                self._join()
+                self._join(step["at"])
             if "act" in step:
                 if step["site"] == self.part:
                     scenario.act(self.tenant, step["act"])
@@ -131,7 +131,7 @@ class Replay:
             else:
                 self._hear(base64.b64decode(step["packed"]))
 
-    def _join(self) -> None:
+    def _join(self, at: int) -> None:
         theirs, epoch = self.recording["manifests"][self.other], self.recording["epochs"][self.other]
         private, public = keys.new_pair()
         if self.part == "cloud":
@@ -147,13 +147,13 @@ class Replay:
                 self.tenant, answer, private, public, self.recording["epochs"]["premises"], "http://cloud.example"
             )
         with tenant_context(self.tenant):
-            self._as_then()
+            self._as_then(at)
             self.here = Site.objects.get(here=True).epoch
             self.link = str(Link.objects.get().pk)
 
-    def _as_then(self) -> None:
+    def _as_then(self, at: int) -> None:
         """What was there before they were linked is as old as in the recording."""
-        ahead = skew.moved(self.tenant) << 16
+        ahead = (at - now()) << 16
         schema = self.tenant.schema_name
         with schema_context(schema), connections["owner"].cursor() as cursor:
             cursor.execute(f'UPDATE "{schema}".hybrid_clock SET hlc = hlc + %s, top = top + %s', [ahead, ahead])

@@ -408,7 +408,7 @@ class _Application:
         key, thing = op.key, self.things.get(op.key)
         if isinstance(thing, Row) and op.label_ver < thing.label_ver:
             return  # opened again since, and we know it
-        if not (isinstance(thing, Marker) and thing.withheld and op.label_ver < thing.label_ver):
+        if not (isinstance(thing, Marker) and op.label_ver < thing.label_ver):
             marker, stash = strip(thing, op, self.held.pending.get(key, frozenset()))
             if stash is not None and self._stash(key) is None:
                 self.out.stashes[key] = stash
