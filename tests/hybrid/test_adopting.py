@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
+from by_http import caller, connect
 from django.db import connection
-from django.test import Client
 from test_database_labels import differing
 from test_policy import NOTES, pair, quiet  # noqa: F401
 from two_sites import do, value
 
 from ostoja.crm.sales.models import Deal, DealLine
-from ostoja.hybrid import adopting, labels, policing, views, withdrawing
-from ostoja.hybrid.dialling import Caller, Line
-from ostoja.hybrid.models import Link, PurgeCase
-from ostoja.journal.context import changing
+from ostoja.hybrid import adopting, labels, policing, withdrawing
+from ostoja.hybrid.models import PurgeCase
 from ostoja.kernel import registry
 from ostoja.tenancy.context import tenant_context
-from ostoja.testing.clients import host_of
 
 INDUSTRY = "party.party.industry"
 STAGE = "sales.deal.stage"  # the cloud can't hold a deal without it
@@ -108,20 +104,9 @@ def test_what_was_typed_in_the_cloud_and_closed_since_is_there_again_when_it_ope
 
 
 def test_an_agent_that_runs_on_hears_of_the_decision(sites, monkeypatch):
-    def post(_line, path, body, headers):
-        named = {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items() if k.startswith("X-")}
-        said = Client().post(
-            path, body, content_type="application/octet-stream", HTTP_HOST=host_of(sites.cloud), **named
-        )
-        assert said.status_code == 200, said.content
-        return SimpleNamespace(status=said.status_code, data=said.content, headers=said.headers)
-
-    monkeypatch.setattr(Line, "post", post)
-    monkeypatch.setattr(views, "LONGEST_WAIT", 0.1)
+    connect(sites, monkeypatch)
     with tenant_context(sites.premises):
-        with changing(sites.olga, "change"):
-            Link.objects.update(url="http://cloud.localhost")
-        lanes = [Caller(Link.objects.select_related("site", "progress").get(), lane) for lane in ("push", "pull")]
+        lanes = [caller("push"), caller("pull")]
 
     def go_on():
         with tenant_context(sites.premises):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
+from by_http import caller, connect, send
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
@@ -214,47 +215,20 @@ def test_the_sender_sees_nothing_else(pair):
 
 
 def test_over_http_with_signatures(pair, monkeypatch):
-    from django.test import Client
-
-    from ostoja.hybrid import views
-    from ostoja.hybrid.dialling import Caller, Unreachable
-    from ostoja.hybrid.models import Link
-    from ostoja.testing.clients import host_of
-
-    monkeypatch.setattr(views, "LONGEST_WAIT", 0.1)
-    host = host_of(pair.cloud)
-    seen = []
-
-    class Answer:
-        def __init__(self, response):
-            self.status, self.data, self.headers = response.status_code, response.content, response.headers
-
-    def post(line, path, body, headers):
-        named = {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items() if k.startswith("X-")}
-        seen.append((path, body, named))
-        response = Client().post(path, body, content_type="application/octet-stream", HTTP_HOST=host, **named)
-        if response.status_code >= 400:
-            raise Unreachable(response.json()["detail"], code=response.json()["code"])
-        return Answer(response)
-
-    monkeypatch.setattr("ostoja.hybrid.dialling.Line.post", post)
-    with tenant_context(pair.premises):
-        with changing(SYSTEM, "change"):
-            Link.objects.update(url="http://cloud.localhost")
-        link = Link.objects.select_related("site", "progress").get()
+    connect(pair, monkeypatch)
     do(pair.premises, pair.deal, data={"title": "Over the line"})
     with tenant_context(pair.premises):
-        assert Caller(link, "push").push()
+        assert caller("push").push()
     assert value(pair.cloud, pair.deal, "title") == "Over the line"
     do(pair.cloud, pair.deal, data={"amount": "55"})
     with tenant_context(pair.premises):
-        assert Caller(link, "pull").pull() == 1
+        assert caller("pull").pull() == 1
     assert str(value(pair.premises, pair.deal, "amount")) == "55.00"
 
-    path, body, named = seen[0]
-    again = Client().post(path, body, content_type="application/octet-stream", HTTP_HOST=host, **named)
+    path, body, headers = pair.heard[0]
+    again = send(pair, path, body, headers)
     assert (again.status_code, again.json()["code"]) == (403, "replayed")
-    forged = Client().post(path, body + b"x", content_type="application/octet-stream", HTTP_HOST=host, **named)
+    forged = send(pair, path, body + b"x", headers)
     assert (forged.status_code, forged.json()["code"]) == (403, "link_closed")
 
 

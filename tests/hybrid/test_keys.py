@@ -6,27 +6,19 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.test import Client
+from by_http import caller, connect, send
 from django.utils import timezone
 from test_database import fill
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.crm.sales.models import Deal
 from ostoja.hybrid import enrolment, keys, rotating, views
-from ostoja.hybrid.dialling import Caller, Line, Unreachable
+from ostoja.hybrid.dialling import Line, Unreachable
 from ostoja.hybrid.models import EnrolmentCode, Link, LinkUse, Progress, Site
 from ostoja.hybrid.recognising import Claim
 from ostoja.journal.context import changing
 from ostoja.kernel.errors import Refused
 from ostoja.tenancy.context import tenant_context
-from ostoja.testing.clients import host_of
-
-
-class Answer:
-    """An answer of Django's test client as the dialling site reads it."""
-
-    def __init__(self, response):
-        self.status, self.data, self.headers = response.status_code, response.content, response.headers
 
 
 @pytest.fixture
@@ -36,35 +28,11 @@ def pair(lender, monkeypatch):
     party = fill(cloud)
     deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
     made = Pair(cloud, premises)
-    made.deal, made.heard, made.lost = deal, [], []
+    made.deal = deal
     made.load()
     made.talk()
-    with tenant_context(premises), changing(SYSTEM, "change"):
-        Link.objects.update(url="http://cloud.localhost")
-
-    def post(line, path, body, headers):
-        made.heard.append((path, body, headers))
-        response = send(made, path, body, headers)
-        if response.status_code >= 400:
-            raise Unreachable(response.json()["detail"], code=response.json()["code"])
-        if made.lost and made.lost.pop():
-            raise Unreachable("The answer was lost.")
-        return Answer(response)
-
-    monkeypatch.setattr(Line, "post", post)
-    monkeypatch.setattr(views, "LONGEST_WAIT", 0.1)
+    connect(made, monkeypatch)
     return made
-
-
-def send(pair, path, body, headers):
-    """A request at the cloud as anybody may send it."""
-    named = {f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items() if k.startswith("X-")}
-    return Client().post(path, body, content_type="application/octet-stream", HTTP_HOST=host_of(pair.cloud), **named)
-
-
-def caller(lane="push") -> Caller:
-    """A lane of the open tenant's only link."""
-    return Caller(Link.objects.select_related("site", "progress").get(), lane)
 
 
 def push(pair, title):

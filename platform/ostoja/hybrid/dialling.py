@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import orjson
@@ -15,7 +17,7 @@ from ostoja.kernel.outbound import Place, WayClosed
 
 from . import keys, restamping, rotating, using
 from .carrying import packed, unpacked
-from .exchange import UNKNOWN_MANIFEST, Exchange, Message
+from .exchange import UNKNOWN_MANIFEST, Ahead, Exchange, Message
 from .models import Link, LinkUse, Progress
 from .receiving import LinkSuspect
 from .recognising import LANES, Claim
@@ -119,10 +121,11 @@ class Caller:
         self.exchange = Exchange(link)
         self.size = 0
         self.looked = -KEYS
+        self.ahead: Ahead | None = None
 
-    def call(self, message: Message) -> Message:
-        """Send a message and check that the answer is the other site's. Raises Unreachable."""
-        answer = self._post("exchange", message.pack())
+    def call(self, message: Message, meanwhile: Callable[[], None] | None = None) -> Message:
+        """Send a message and check that the answer is the other site's; ``meanwhile`` runs here until it comes. Raises Unreachable."""
+        answer = self._post("exchange", message.pack(), meanwhile)
         self.size = len(answer)
         return Message.unpack(answer)
 
@@ -143,14 +146,14 @@ class Caller:
         """Tell the other site that this one has revoked the link. Raises Unreachable."""
         self._send("close", b"", rotating.use_of(self.link), new=False)
 
-    def _post(self, what: str, body: bytes) -> bytes:
+    def _post(self, what: str, body: bytes, meanwhile: Callable[[], None] | None = None) -> bytes:
         use = rotating.use_of(self.link)
         self.link.refresh_from_db(fields=["state", "private_key", "peer_key", "reason"])
         if self.link.state != Link.State.OPEN:
             raise Unreachable("This link is not open any more: nothing is sent.", code=self.link.state)
         new = bool(use.next_private_key and use.next_peer_key)
         try:
-            answer = self._send(what, body, use, new=new)
+            answer = self._send(what, body, use, new=new, meanwhile=meanwhile)
         except Unreachable as error:
             if not new or error.code != "link_closed":
                 raise
@@ -160,7 +163,7 @@ class Caller:
             raise Unreachable("This link is not open any more: nothing is taken.", code="revoked")
         return answer
 
-    def _send(self, what: str, body: bytes, use: LinkUse, *, new: bool) -> bytes:
+    def _send(self, what: str, body: bytes, use: LinkUse, *, new: bool, meanwhile=None) -> bytes:
         """One signed request and its checked answer, with the present keys or the new ones."""
         column, _at = LANES[self.lane]
         Progress.objects.filter(link=self.link).update(
@@ -171,7 +174,14 @@ class Caller:
         generation, epoch = use.generation + new, self.exchange.here.epoch
         claim = Claim(path, int(time.time()), self.lane, counter, generation, epoch, keys.digest(body))
         headers = claim.headers(use.next_private_key if new else self.link.private_key)
-        response = self.line.post(path, body, {"Content-Type": "application/octet-stream", **headers})
+        headers["Content-Type"] = "application/octet-stream"
+        if meanwhile is None:
+            response = self.line.post(path, body, headers)
+        else:
+            with ThreadPoolExecutor(1, "post") as other:
+                coming = other.submit(self.line.post, path, body, headers)
+                meanwhile()
+                response = coming.result()
         self._checked(response, headers["X-Ostoja-Signature"], use, new)
         return response.data
 
@@ -204,9 +214,9 @@ class Caller:
         if not self.exchange.waiting() and self.exchange.progress.problem != UNKNOWN_MANIFEST:
             return False
         self._as_decided()
-        message = self.exchange.outgoing()
+        message, self.ahead = self.exchange.outgoing(ahead=self.ahead), None
         try:
-            answer = self.call(message)
+            answer = self.call(message, partial(self._read_ahead, message) if self.exchange.is_far(message) else None)
         except Unreachable as error:
             if error.code == LinkSuspect.code:
                 restamping.put_right()
@@ -214,6 +224,9 @@ class Caller:
         self.exchange.said(message)
         self.exchange.incoming(answer, self.size)
         return True
+
+    def _read_ahead(self, message: Message) -> None:
+        self.ahead = self.exchange.ahead(message)
 
     def pull(self) -> int:
         """Ask what is new there; answers how many rows were written."""

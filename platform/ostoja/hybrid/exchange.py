@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import orjson
@@ -44,8 +44,8 @@ from .core.wire import (
 )
 from .models import Link, Parked, Progress, PurgeCase, Reply, Site
 from .receiving import Counts, LinkSuspect, NotOpen, Receiver, settle
-from .sending import MOST_ENTRIES, Batch, Sender, mark_shipped, send_again, send_everything
-from .sites import Here, actor_of, agreed, head, here
+from .sending import FAR, MOST_ENTRIES, Batch, Sender, mark_shipped, relabelled, send_again, send_everything
+from .sites import Here, actor_of, agreed, decided, head, here
 
 MOST_BYTES = 64 * 1024 * 1024
 LEVEL = 6
@@ -128,6 +128,14 @@ class Message:
             raise BadMessage("The message was damaged on its way; it is sent again.") from error
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """A batch that was read while the one before it was on its way. It leaves only while the ``ground`` on which it was read stands."""
+
+    batch: Batch
+    ground: tuple
+
+
 class Exchange:
     """One link of the open tenant."""
 
@@ -153,8 +161,35 @@ class Exchange:
             )
             return cursor.fetchone()[0] or bool(self._control())
 
+    @staticmethod
+    def is_far(message: Message) -> bool:
+        """Whether a long queue waits behind this message."""
+        told = message.envelopes[-1]
+        return told.seq_to >= told.seq_from and told.high_water - told.seq_to > FAR
+
     @undisturbed()
-    def outgoing(self, *, silent: bool = False) -> Message:
+    def ahead(self, message: Message) -> Ahead:
+        """Read what comes behind this message, which is on its way."""
+        after = message.envelopes[-1].seq_to
+        ground = self._ground(after)
+        return Ahead(self.sender.batch(after, head(), MOST_ENTRIES), ground)
+
+    def _ground(self, acked: int) -> tuple:
+        """On what a batch behind this number stands: the incarnations of both sites, and what may travel."""
+        p = self.progress
+        return (
+            acked, p.own_epoch, p.peer_epoch, p.base, p.own_resync_to, self.here.epoch, self.here.withdrawn,
+            self.tables.manifest.hash, decided(),
+        )  # fmt: skip
+
+    def _still(self, ahead: Ahead | None) -> Batch | None:
+        """What was read ahead, if all before it arrived, and what may leave is what might leave when it was read."""
+        if ahead is None or ahead.ground != self._ground(self.progress.acked) or relabelled(ahead.batch.high):
+            return None
+        return replace(ahead.batch, high=self._last())
+
+    @undisturbed()
+    def outgoing(self, *, silent: bool = False, ahead: Ahead | None = None) -> Message:
         """What this site has to say now; ``silent``: nothing but how far it is. Raises Retired."""
         self._fresh()
         if self.here.retired:
@@ -170,7 +205,7 @@ class Exchange:
             return message
         control = self._control()
         if theirs and self._may_send():
-            data = self.sender.batch(acked, head(), MOST_ENTRIES)
+            data = self._still(ahead) or self.sender.batch(acked, head(), MOST_ENTRIES)
         self._note([*data.ops, *control])
         mark_shipped(self.link.site.number, data.ships)
         message.envelopes += [self._envelope(CONTROL, data, control), self._envelope(DATA, data, data.ops)]

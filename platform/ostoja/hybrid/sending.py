@@ -154,18 +154,23 @@ class Sender:
             return cursor.fetchone()[0] or to
 
     def _entries(self, after: int, to: int, authors: dict[str, str], only: Iterable[str] | None = None) -> list[Entry]:
-        """The entries, ``only`` those of these records; ``authors`` gets {record: the person who wrote it last}."""
+        """The entries, ``only`` those of these records; ``authors`` gets {record: the person who wrote it last}.
+
+        Not those of what came from the peer where no stamp of the record is ours: nothing of them can be (``_ours``).
+        """
         if to <= after:
             return []
-        echo, found = f"site:{self.link.pk}", []
+        echo, me, found = f"site:{self.link.pk}", self.here.number, []
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT id, xid, model, record::text, op, fields, actor, origin, seq "
-                f'FROM "{self.prefix}_journal" WHERE seq > %s AND seq <= %s {"AND record = ANY(%s::uuid[])" if only else ""} ORDER BY seq',
-                [after, to, *([array(only)] if only else [])],
+                f'FROM "{self.prefix}_journal" j WHERE seq > %s AND seq <= %s AND (actor <> %s OR origin = %s OR '
+                f'(SELECT c.site = %s OR c.stamps @? %s::jsonpath FROM "{self.prefix}_clock" c WHERE c.id = j.record)) '
+                f"{'AND record = ANY(%s::uuid[])' if only else ''} ORDER BY seq",
+                [after, to, echo, me, me, f"$.*[1] ? (@ == {me})", *([array(only)] if only else [])],
             )
             for id, xid, model, record, op, columns, actor, origin, seq in cursor.fetchall():
-                came = self.peer if actor == echo and origin != self.here.number else 0
+                came = self.peer if actor == echo and origin != me else 0
                 if model == LABEL:
                     if not came:
                         found.append(Entry(id, xid, Key("", record), "L", seq=seq))
@@ -307,6 +312,16 @@ class _State:
     stashes: dict[Key, Stash] = field(default_factory=dict)
     ships: dict[Key, Ship] = field(default_factory=dict)
     unheld: set[Key] = field(default_factory=set)
+
+
+def relabelled(after: int) -> bool:
+    """Whether the label of any record has changed since the journal stood at this number."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM journal_change WHERE (seq IS NULL OR seq > %s) AND (model = %s OR op = 'L'))",
+            [after, LABEL],
+        )
+        return cursor.fetchone()[0]
 
 
 def mark_shipped(peer: int, ships: dict[Key, Ship]) -> None:
