@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connections, transaction
 from django.utils.translation import gettext_noop as _
 
+from ostoja.journal.capture import changed_sql
 from ostoja.tenancy.context import schema_context
 from ostoja.tenancy.models import Tenant
 
@@ -186,10 +187,7 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
     What belongs to another site is refused besides; ``closed``: a door turns away any value that may not be there.
     """
     name = capture_name(table)
-    tests = "\n".join(
-        f'    IF NEW."{c.column}" IS DISTINCT FROM OLD."{c.column}" THEN changed := changed || \'{c.field}\'::text; END IF;'
-        for c in table.columns.values()
-    )
+    tests = changed_sql({c.column: f"changed := changed || '{c.field}'::text;" for c in table.columns.values()})
     for group in table.together:
         fields = ", ".join(f"'{n}'" for n in group)
         tests += (
