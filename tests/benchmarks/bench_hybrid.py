@@ -214,10 +214,13 @@ def measured_far_behind(lender) -> dict:
     pair.load()
     rows = max(QUEUED, VERIFIED)
     fill(pair.premises, rows)
-    first = drain(pair, pair.premises, pair.cloud)
+    loop, began = [loop_ms()], time.perf_counter()
+    catch_up(pair, pair.premises, pair.cloud)
+    loaded = time.perf_counter() - began
     settle(pair, pair.premises, pair.cloud)
     queue(pair.premises, QUEUED)
-    loop, began = [loop_ms()], time.perf_counter()
+    loop.append(loop_ms())
+    began = time.perf_counter()
     behind = catch_up(pair, pair.premises, pair.cloud)
     caught_up = time.perf_counter() - began
     settled = settle(pair, pair.premises, pair.cloud)
@@ -234,7 +237,7 @@ def measured_far_behind(lender) -> dict:
     return {
         "benchmark": "hybrid, far behind",
         "loaded": rows,
-        "loaded_seconds": round(sum(s["all"] for s in first), 1),
+        "loaded_seconds": round(loaded, 1),
         "queued": QUEUED,
         "caught_up_seconds": round(caught_up, 1),
         "settled_seconds": round(settled, 1),

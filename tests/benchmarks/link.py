@@ -86,7 +86,8 @@ def main() -> None:
             ways = [("p", "c"), ("c", "p")]
             idle = [delay(pair, *ways[n % 2], deals[n % 10]) for n in range(given.probes)]
             workers = [
-                Work(pair, side, deals[start : start + 20], given.rate / 2) for side, start in (("p", 20), ("c", 40))
+                Work(pair, side, deals[start : start + 10], given.rate / 4)
+                for side, start in (("p", 20), ("p", 30), ("c", 40), ("c", 50))
             ]
             for worker in workers:
                 worker.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import zstandard
@@ -22,6 +24,19 @@ from .world import World
 
 FAULTS = (BadMessage, Busy, LinkSuspect, NotOpen, Retired, Refused)
 ROUNDS = 16
+LOCKED = "55P03"
+
+
+@contextmanager
+def _soon() -> Iterator[None]:
+    """Nobody waits long for a person's transaction, as it is the same program that would end it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '1s'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
 
 
 class Packet(NamedTuple):
@@ -58,8 +73,14 @@ class Network:
         with tenant_context(self.world.sites[source]):
             try:
                 said = self.exchange(source, line)
-                message = _ahead(said, self.net, line, source) if ahead else said.outgoing()
+                with _soon():
+                    message = _ahead(said, self.net, line, source) if ahead else said.outgoing()
             except Retired:
+                return None
+            except OperationalError as error:  # somebody has changed one of the records, and has not committed yet
+                if getattr(error.__cause__, "pgcode", "") != LOCKED:
+                    raise
+                self.faults.append(f"{source}: waits for a person")
                 return None
         packet = Packet(line, source, target, message, message.pack())
         if target == "cloud":
