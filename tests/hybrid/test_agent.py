@@ -36,7 +36,7 @@ def test_pauses_grow_with_every_fault_and_begin_anew_after_an_exchange(monkeypat
     lane = Scripted([away, away, away, None, away, away, RuntimeError("x")] + [away] * 12)
     lane.run()
     assert lane.pauses[:7] == [1, 2, 4, 1, 2, 4, 8]
-    assert lane.pauses[-1] == 300
+    assert lane.pauses[-1] == 30
 
 
 @pytest.mark.parametrize(("error", "woken"), [(Unreachable("away"), True), (RuntimeError("a fault of ours"), False)])

@@ -25,7 +25,7 @@ LOOK = 0.05  # seconds between two looks for changes of ours
 CARRY = 3.0  # seconds between two looks for files to carry
 LINKS = 5.0  # seconds between two looks for new links
 ASKED = 1.0  # seconds between two looks whether somebody wants both sites compared
-LONGEST_PAUSE = 300.0
+LONGEST_PAUSE = 30.0  # so that what was called back meanwhile is gone within a minute of a line that is there again
 WAKE = 0.5  # seconds between two looks, in a pause, whether another lane heard the other site
 EQUAL = timedelta(hours=12)  # how long a comparison that found both sites equal is good for
 DIFFERING = 3600.0  # seconds to the next comparison when they differ

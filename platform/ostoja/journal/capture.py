@@ -21,7 +21,7 @@ END $touch$
 
 SEQUENCE = """
 CREATE OR REPLACE FUNCTION "journal_sequence"() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
-SET search_path FROM CURRENT AS $sequence$
+SET search_path FROM CURRENT SET random_page_cost = 1 AS $sequence$
 DECLARE
   first bigint; chain bytea; row record; ids bigint[] := '{}'; chains bytea[] := '{}';
 BEGIN

@@ -27,6 +27,7 @@ PARAMETERS = {
     "effective_cache_size": "1GB",
     "work_mem": "8MB",
     "maintenance_work_mem": "128MB",
+    "random_page_cost": "1.1",  # no disk that turns: to find by key what was just read or written is cheap
     "max_wal_size": "2GB",
     "max_locks_per_transaction": "1024",
     "dynamic_shared_memory_type": "mmap",
