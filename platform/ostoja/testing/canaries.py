@@ -54,6 +54,10 @@ def toasted(text: str) -> set[bytes]:
     return {raw[:n] + b"\0" + raw[n:] for n in range(1, len(raw))}
 
 
+def _pieces(end: str) -> set[bytes]:
+    return words(end) | toasted(end)
+
+
 def digests(text: str) -> set[str]:
     """Digests of a text without a key, by which whoever has a list of values would find it."""
     kinds = (hashlib.md5, hashlib.sha1, hashlib.sha256)
@@ -103,10 +107,22 @@ class Canaries:
     def __init__(self, seed: int | None = None):
         self.chance = random.Random(secrets.randbits(64) if seed is None else seed)
         self.head, self.tail = self._letters(ENDS), self._letters(ENDS)
+        self.ends = dict.fromkeys((self.head, self.tail), "")  # what all words share -> the set that they are of
         self.texts: dict[str, str] = {}  # word -> name
         self.typed: dict[str, tuple[str, set[bytes]]] = {}  # value as text -> (name, forms)
         self.digests: dict[bytes, str] = {}
         self._pattern: re.Pattern[bytes] | None = None
+
+    @classmethod
+    def together(cls, **some: Canaries) -> Canaries:
+        """The canaries of several sets, each behind the name of its set and a colon; they are looked for in one go."""
+        made = cls()
+        made.ends = {end: f"{name}: " for name, one in some.items() for end in one.ends}
+        for name, one in some.items():
+            made.texts |= {word: f"{name}: {said}" for word, said in one.texts.items()}
+            made.typed |= {text: (f"{name}: {said}", forms) for text, (said, forms) in one.typed.items()}
+            made.digests |= {digest: f"{name}: {said}" for digest, said in one.digests.items()}
+        return made
 
     def _letters(self, count: int) -> str:
         return "".join(self.chance.choice(LETTERS) for _ in range(count))
@@ -204,7 +220,7 @@ class Canaries:
     def pattern(self) -> re.Pattern[bytes]:
         """What is looked for: the ends that all words share (the first and last eight letters, too, tell a word), and numbers."""
         if self._pattern is None:
-            shared = words(self.head) | words(self.tail) | toasted(self.head) | toasted(self.tail)
+            shared = set().union(*map(_pieces, self.ends))
             self._pattern = pattern(shared.union(*(forms for _name, forms in self.typed.values())))
         return self._pattern
 
@@ -233,7 +249,7 @@ class Canaries:
             return mine
         around = data[max(0, at - 300) : at + 300]
         found = {name for word, name in self.texts.items() if any(form in around for form in words(word))}
-        return found or {"a piece of some word"}
+        return found or {f"{of}a piece of some word" for end, of in self.ends.items() if needle in _pieces(end)}
 
     def in_file(self, path: Path) -> set[str]:
         """The names of the canaries that are in a file."""

@@ -17,9 +17,9 @@ _installation: TestInstallation | None = None
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """The whole suite runs in two processes where there are two processors; what is named on the command line in this one."""
+    """The whole suite runs in three processes, of which one mostly waits for installations that it started; what is named, in this one."""
     named = bool(config.option.file_or_dir)
-    return 0 if named or (os.cpu_count() or 1) < 2 else 2
+    return 0 if named or (os.cpu_count() or 1) < 2 else 3
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -86,6 +86,17 @@ def test_typed_values_are_found_as_people_write_them():
     assert canaries.found(base64.b64encode(f"x{iban}".encode())) == {"an IBAN"}
 
 
+def test_several_sets_are_looked_for_in_one_go_and_told_apart():
+    here, there = Canaries(), Canaries()
+    one, nip, other = here.text("a name"), here.nip("a NIP"), there.text("a name")
+    together = Canaries.together(here=here, there=there)
+    assert together.found(f"{one} {nip}") == {"here: a name", "here: a NIP"}
+    assert together.found(other[::-1]) == {"there: a name"}
+    assert together.found(hashlib.md5(other.encode()).hexdigest()) == {"there: a name (digest)"}
+    assert together.found(f"... {one[:8]} ...") == {"here: a piece of some word"}
+    assert together.found(Canaries().text("another")) == set()
+
+
 def test_nothing_is_found_where_nothing_is():
     canaries = Canaries()
     canaries.text("a name"), canaries.nip("a NIP"), canaries.number("an amount"), canaries.iban("an IBAN")

@@ -270,9 +270,17 @@ with tenant_context(find("demo")):
 """
 
 
-def in_files(over, canaries: Canaries) -> Mapping[str, set[str]]:
-    """{file of the cloud: canaries in it}."""
-    return canaries.in_files(over.pair.home, but=[over.pair.premises.home])
+@pytest.fixture(scope="module")
+def files(over):
+    """{file of the cloud: what is in it of what is closed, and of what was called back}; all files are read once."""
+    looked_for = Canaries.together(closed=over.story.closed, recalled=over.story.recalled)
+    return looked_for.in_files(over.pair.home, but=[over.pair.premises.home])
+
+
+def those(files: Mapping[str, set[str]], kind: str) -> Mapping[str, set[str]]:
+    """Those of one of both."""
+    mine = {name: {one for one in found if one.startswith(f"{kind}: ")} for name, found in files.items()}
+    return {name: found for name, found in mine.items() if found}
 
 
 def test_nothing_closed_was_said_to_the_cloud(over):
@@ -285,8 +293,8 @@ def test_nothing_closed_is_in_a_dump_of_the_cloud(over):
     assert over.story.closed.found(over.dump) == set()
 
 
-def test_no_file_of_the_cloud_holds_what_is_closed(over):
-    assert in_files(over, over.story.closed) == {}
+def test_no_file_of_the_cloud_holds_what_is_closed(files):
+    assert those(files, "closed") == {}
 
 
 @pytest.mark.parametrize("side", ["cloud", "premises"])
@@ -297,16 +305,15 @@ def test_no_program_of_either_side_has_logged_a_value(over, side):
     assert {name: found for name, found in logs.items() if found} == {}
 
 
-def test_what_was_called_back_is_in_no_live_data(over):
+def test_what_was_called_back_is_in_no_live_data(over, files):
     assert over.story.recalled.found(over.dump) == set()
-    left = {name: found for name, found in in_files(over, over.story.recalled).items() if not name.startswith(RESIDUE)}
-    assert left == {}
+    assert {name for name in those(files, "recalled") if not name.startswith(RESIDUE)} == set()
 
 
 @pytest.mark.parametrize("place", ["files", "postgres/pg_wal", "postgres/base"])
 def test_the_scan_finds_open_values_in_every_kind_of_file(over, place):
-    files = (path for path in sorted((over.pair.cloud.home / place).rglob("*"), reverse=True) if path.is_file())
-    assert any(over.story.open.in_file(path) for path in files)
+    some = (path for path in sorted((over.pair.cloud.home / place).rglob("*"), reverse=True) if path.is_file())
+    assert any(over.story.open.in_file(path) for path in some)
 
 
 def test_everything_closed_is_on_the_premises(over):
