@@ -352,7 +352,7 @@ def test_PTY_4_a_consent_is_evidence_for_everyone(add, actor):
         lambda: gate.perform(actor, consent, "change", {"state": "withdrawn"}),
         lambda: gate.perform(actor, consent, "delete"),
     ):
-        with pytest.raises(Refused, match="Add what was said later"):
+        with pytest.raises(NotAllowed, match="Add what was said later"):
             attack()
     for attack in (
         lambda: Consent.objects.update(state="withdrawn"),

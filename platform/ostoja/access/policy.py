@@ -20,6 +20,9 @@ from .narrowing import as_of_now, concerns, in_sight
 NOTHING = Q(pk__in=[])
 READING = ("view", "export")
 REWRITING = ("change", "delete")
+MARKING = "mark-sensitive"
+# Rights that no role grants by themselves: whoever has the other one has them too, even on what lasts.
+COMES_WITH = {MARKING: "change"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
     """
     if _done_by_nobody(entry, verb):
         return None
+    verb = COMES_WITH.get(verb, verb)
     while entry.parent is not None:
         verb = verb if verb in READING else "change"
         entry = entry.parent
@@ -84,8 +88,8 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 
 
 def _done_by_nobody(entry: Entry, verb: str) -> bool:
-    """Whether nobody may do this: what is written automatically is only read, what is lasting is added and read; their own
-    verbs are done on both."""
+    """Whether nobody may do this: what is written automatically is only read, what is lasting is added, read
+    and marked; their own verbs are done on both."""
     surface = entry.surface
     kept = surface.automatic and verb not in READING or surface.lasting and verb in REWRITING
     return kept and verb not in entry.verbs
@@ -143,9 +147,8 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
         if _done_by_nobody(entry, verb):
-            if entry.surface.lasting:
-                return Decision(False, _("These records stay as they are; nobody changes or deletes them."))
-            return Decision(False, _("These records are kept by Ostoja itself; nobody changes them."))
+            return Decision(False, entry.surface.why_kept())
+        verb = COMES_WITH.get(verb, verb)
         if not in_token(actor, entry, verb):
             return Decision(False, outside_of_token(entry, verb))
         return Decision(

@@ -7,7 +7,7 @@ import uuid
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import find, require
+from ostoja.access.policy import MARKING, find, require
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import Refused
@@ -54,7 +54,7 @@ def _label(actor: Actor, record: Record, level: int) -> int:
     site = here()
     if not site.is_owner:
         raise Refused(_("The premises decide what is sensitive: mark it there."))
-    require(actor, record, "change")
+    require(actor, record, MARKING)
     if site.tables.get(record._meta.label_lower) is None:
         raise Refused(_("These records never leave the premises; they need no mark."))
     marked: set[uuid.UUID] = set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from ostoja.access.policy import explain
+from ostoja.access.policy import MARKING, explain
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, Refused
@@ -71,8 +71,8 @@ def standing_of(record: Record, tables: Tables | None = None) -> Standing:
 def mark(actor: Actor, record: Record, level: int = LOCAL) -> int:
     """Mark a record and its parts: they leave the cloud. Answers how many records are marked now and were not.
 
-    Whoever may change the record may mark it. Raises NotAllowed; Refused in the cloud, where nothing travels, for what can't be
-    sealed, and for a part that would be less than what it is a part of.
+    Whoever may change such records may mark them, even where what was once added is changed by nobody. Raises NotAllowed; Refused
+    in the cloud, where nothing travels, for what can't be sealed, and for a part that would be less than what it is a part of.
     """
     if level not in (LOCAL, SEALED):
         raise _refused(_("A level is 1 (stays here) or 2 (sealed)."))
@@ -125,4 +125,4 @@ def why_not_opened(actor: Actor, record: Record) -> str:
 
 def may_mark(actor: Actor, record: Record) -> bool:
     """Whether this actor may mark this record."""
-    return bool(explain(actor, record, "change"))
+    return bool(explain(actor, record, MARKING))

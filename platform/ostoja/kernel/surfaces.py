@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 
 class _ActorValue:
@@ -91,7 +92,7 @@ class Surface:
     those of the parent), ``natural_key`` (fields that find a record in an import), ``history`` (fields that only an import
     may set, e.g. the state of records brought from another system), ``badges`` (choice value -> tone), ``automatic`` (the
     database itself writes these records: people only see and export them, and do their verbs), ``lasting`` (people add these
-    records, but nobody changes or deletes them: they go through their verbs).
+    records, but nobody changes or deletes them: they go through their verbs; true, or the sentence that says why).
     """
 
     model = None
@@ -120,7 +121,16 @@ class Surface:
     badges: dict[str, str] = {}
     readonly: Sequence[str] = ()
     automatic = False
-    lasting = False
+    lasting: object = False
+
+    @classmethod
+    def why_kept(cls) -> str:
+        """Why nobody changes these records, where that is so."""
+        if cls.automatic:
+            return _("These records are kept by Ostoja itself; nobody changes them.")
+        if cls.lasting is True:
+            return _("These records stay as they are; nobody changes or deletes them.")
+        return str(cls.lasting)
 
     @classmethod
     def form_fields(cls) -> tuple[str, ...]:

@@ -391,6 +391,9 @@ class Relation(Record):
         return f"{self.get_type_display()} {self.other}"
 
 
+EVIDENCE = _("A consent is evidence and can't be changed. Add what was said later as another one.")
+
+
 class Consent(Record):
     """What somebody agreed to or withdrew: evidence that is only added to; the latest for purpose and channel counts."""
 
@@ -429,7 +432,7 @@ class Consent(Record):
         constraints = [
             Frozen(
                 when=Q(version__gte=1), free=["party"], name="consent_is_evidence",
-                says=_("A consent is evidence and can't be changed. Add what was said later as another one."),
+                says=EVIDENCE,
             ),
             rules.KeepsParty(name="consent_stays_with_its_party", says=_("A consent stays with who gave it.")),
         ]  # fmt: skip

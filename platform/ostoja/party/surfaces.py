@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from ostoja.kernel.registry import surface
 from ostoja.kernel.surfaces import ACTOR, Panel, Surface
 
-from .models import Address, BankAccount, Consent, ContactPoint, Party, Relation, TaxId
+from .models import EVIDENCE, Address, BankAccount, Consent, ContactPoint, Party, Relation, TaxId
 
 
 @surface(Party)
@@ -137,3 +137,4 @@ class ConsentSurface(PartOfParty):
     search = ["source"]
     filters = ["purpose", "channel", "state", "at", "party"]
     badges = {"given": "green", "withdrawn": "red"}
+    lasting = EVIDENCE

@@ -128,7 +128,7 @@ def mark(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
         marking.mark(request.actor, record, level)
         return says.say(HttpResponseRedirect(places.record_of(entry, pk)), way["done"].format(thing=title_of(record)))
     if not marking.may_mark(request.actor, record):
-        raise Refused(_("Whoever may change a record may mark it; you may not change this one."))
+        raise Refused(_("Whoever may change such records may mark them; you may not change this one."))
     shared = stands.state == marking.SHARED
     return _page(request, entry, record, way | {
         "heading": way["heading"].format(thing=title_of(record)), "hidden": [("level", level)],

@@ -236,6 +236,7 @@ def _side(actor, panel: Panel, record, url: str) -> dict:
                 "title": lead.html(row) if lead else title_of(row),
                 "sub": display.safe_join(" · ", [w for w in words if w]),
                 "url": places.record_of(panel.entry, row.pk, "edit", {"next": url}) if can_change else "",
+                "card_url": places.record_of(panel.entry, row.pk),
                 "icon": panel.entry.surface.icon,
             }
         )
@@ -453,9 +454,7 @@ def do(request: HttpRequest, entry: Entry, pk, verb: str) -> HttpResponse:
     except Refused as error:
         if form is None or not is_htmx(request):
             raise
-        asked = forms.plain_form(
-            request.actor, entry, spec.arguments, record, data=request.POST, choices=choices, asks=spec.asks
-        )
+        asked = forms.verb_form(request.actor, entry, record, spec, request.POST, choices)
         return _verb_dialog(request, entry, record, spec, forms.blame(asked, error), 422)
     url = places.come_back(request, places.record_of(entry, pk))
     text = _("{verb}: done.").format(verb=spec.label)
