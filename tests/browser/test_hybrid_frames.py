@@ -206,6 +206,22 @@ def test_before_signing_in_the_frame_speaks_the_language_of_the_page(person, sit
     expect(frame.locator("html")).to_have_attribute("lang", "pl")
 
 
+def test_before_signing_in_there_is_one_lock_one_button_and_no_noise(person, sites):
+    noise = []
+    person.on("console", lambda m: noise.append(m.text) if m.type in ("error", "warning") else None)
+    person.goto(f"{sites.at_cloud}/parties/{sites.party.pk}")
+    place, frame = person.locator(".left [data-held=block]"), person.frame_locator(".left [data-held=block] iframe")
+    expect(frame.get_by_role("link", name="Sign in on the premises")).to_be_visible()
+    locks = 'use[href$="#lock"]'
+    assert place.locator(f"{locks}:visible").count() + frame.locator(locks).count() == 1
+    picture(person, "card-signed-out")
+    with person.context.expect_page():
+        frame.get_by_role("link", name="Sign in on the premises").click()
+    expect(frame.get_by_text("Show it here")).to_be_visible()
+    person.wait_for_timeout(3000)  # the frame looks twice whether somebody has signed in
+    assert noise == []
+
+
 def test_premises_out_of_reach_are_said_so_within_five_seconds(person, sites):
     sites.unreachable()
     person.goto(f"{sites.at_cloud}/parties/{sites.party.pk}")

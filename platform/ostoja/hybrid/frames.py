@@ -9,12 +9,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import wraps
+from functools import partial, wraps
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone, translation
@@ -57,8 +57,11 @@ MOST_FILES = 20
 View = Callable[..., HttpResponse]
 
 
-def framed(view: View) -> View:
-    """A page for frames: the cloud's own pages alone may hold it, and it is for the person who is signed in here."""
+def framed(view: View, *, asks: int = 200) -> View:
+    """A page for frames: the cloud's own pages alone may hold it, and it is for the person who is signed in here.
+
+    ``asks`` is the status of the page that asks everybody else to sign in: one like any other, unless a file was wanted.
+    """
 
     @wraps(view)
     def answer(request: HttpRequest, *args, **kwargs) -> HttpResponse:
@@ -69,7 +72,8 @@ def framed(view: View) -> View:
         actor = entering.who(request)
         if actor is None:
             with translation.override(_language(request) or translation.get_language()):
-                made = _state(request, "enter", 401, labels=_labels(request, kwargs.get("slug", "")))
+                status = asks if request.method == "GET" else 401
+                made = _state(request, "enter", status, labels=_labels(request, kwargs.get("slug", "")))
             return sealed(made, parent)
         request.actor, request.user = actor, actor.user
         with ExitStack() as stack:
@@ -399,7 +403,7 @@ def upload(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpRe
     return _render(request, "files", _files(request, entry, wanted, found) | {"refused": words}, 422)
 
 
-@framed
+@partial(framed, asks=401)
 def content(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpResponse:
     """The bytes of a file, always as a download."""
     entry = _entry(request, slug)
@@ -476,6 +480,6 @@ def enter(request: HttpRequest) -> HttpResponse:
 
 
 def entered(request: HttpRequest) -> HttpResponse:
-    """Whether the frame is somebody by now: 204, or 401."""
+    """Whether the frame is somebody by now. It is asked again and again, so the answer is no error while it is not."""
     known = _site() is not None and entering.who(request) is not None
-    return sealed(HttpResponse(status=204 if known else 401), parent_origin())
+    return sealed(JsonResponse({"entered": known}), parent_origin())

@@ -32,7 +32,7 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
 
-from . import places
+from . import held, places
 from .columns import currency_of, entry_of, title_of
 from .concealing import concealed
 from .widgets import DateInput, DateTimeInput, MoneyInput, RelationPicker
@@ -167,9 +167,11 @@ def plain_form(
     return dress(form, choices or Choices(actor))
 
 
-def verb_form(actor: Actor, entry: Entry, record, spec: Verb, data=None) -> RecordForm:
-    """The form of a verb's arguments."""
-    return plain_form(actor, entry, spec.arguments, record, data=data, asks=spec.asks)
+def verb_form(actor: Actor, entry: Entry, record, spec: Verb, data=None, choices: Choices | None = None) -> RecordForm:
+    """The form of a verb's arguments: what it asks, and what it takes of that which may be entered here."""
+    elsewhere = held.fields(entry)
+    names = [n for n in spec.arguments if n in spec.asks or n not in elsewhere]
+    return plain_form(actor, entry, names, record, data=data, asks=spec.asks, choices=choices)
 
 
 def data_of(form: forms.BaseForm, post: QueryDict) -> dict[str, object]:

@@ -29,6 +29,7 @@ const search = async (words) => {
   const mine = ++asked;
   const body = new URLSearchParams({ q: words, seal: list.dataset.seal });
   const answer = await fetch(list.dataset.search, { method: "POST", body, credentials: "include" });
+  if (answer.status === 401) return location.reload(); // signed out meanwhile: the frame asks to sign in again
   const html = answer.ok ? await answer.text() : "";
   if (mine === asked) list.replaceChildren(...new DOMParser().parseFromString(html, "text/html").body.children);
 };
@@ -42,7 +43,10 @@ addEventListener("message", (event) => {
    cookies of third parties back ask the person once whether this frame may use that sign-in. */
 const button = document.querySelector("[data-enter]");
 const frames = button && new BroadcastChannel("ostoja-frames"); // other frames of this page, of this origin alone
-const entered = async () => (await fetch(button.dataset.enter, { credentials: "include", cache: "no-store" }).catch(() => null))?.ok;
+const entered = async () => {
+  const answer = await fetch(button.dataset.enter, { credentials: "include", cache: "no-store" }).catch(() => null);
+  return Boolean(answer?.ok && (await answer.json()).entered);
+};
 const reload = () => {
   const url = new URL(location);
   url.searchParams.set("again", Number(url.searchParams.get("again") ?? 0) + 1);
