@@ -14,10 +14,9 @@ import os
 import statistics
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from django.db import connection, connections
+from django.db import connection
 
 from ostoja.hybrid import verifying
 from ostoja.hybrid.exchange import Message
@@ -27,7 +26,9 @@ from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "hybrid"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+from other_site import other_site
 from two_sites import SYSTEM, Pair, do
 
 ROWS = int(os.environ.get("HYBRID_ROWS", "20000"))
@@ -76,24 +77,19 @@ def drain(pair, source, target) -> list[dict]:
 
 
 def catch_up(pair, source, target) -> list[dict]:
-    """The same of a long queue: as in the product, what comes next is read while the target takes what came before.
-
-    There the target is another process; here it is another thread, which is slower.
-    """
+    """The same of a long queue, to a process of its own: what comes next is read while the target takes what came before."""
     steps, ahead = [], None
-    with ThreadPoolExecutor(1) as other:
+    with other_site(target.slug) as other, tenant_context(source):
         while True:
-            with tenant_context(source):
-                exchange = pair.exchange(source)
-                message = exchange.outgoing(ahead=ahead)
-                packed = message.pack()
-                answer = other.submit(take, pair, target, packed)
-                ahead = exchange.ahead(message) if exchange.is_far(message) else None
-                exchange.incoming(Message.unpack(answer.result()))
-                steps.append({"ops": sum(len(e.ops) for e in message.envelopes), "bytes": len(packed)})
-                if not exchange.waiting():
-                    other.submit(connections.close_all).result()
-                    return steps
+            exchange = pair.exchange(source)
+            message = exchange.outgoing(ahead=ahead)
+            packed = message.pack()
+            answer = other.take(packed)
+            ahead = exchange.ahead(message) if exchange.is_far(message) else None
+            exchange.incoming(Message.unpack(answer.result()))
+            steps.append({"ops": sum(len(e.ops) for e in message.envelopes), "bytes": len(packed)})
+            if not exchange.waiting():
+                return steps
 
 
 def settle(pair, source, target) -> float:
