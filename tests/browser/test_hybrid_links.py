@@ -110,7 +110,18 @@ def test_a_conflict_is_found_by_its_badge_and_turned_around(open_page, conflict,
         expect(page.locator("#main")).to_contain_text("Ours: 90 chairs")
         expect(page.locator("#main")).to_contain_text("Theirs: 110 chairs")
         no_wider_than_the_window(page)
-        page.get_by_role("button", name="Keep ours").click()
+        page.get_by_role("button", name="Put ours back").click()
         page.get_by_role("heading", name="Nothing waits for you").wait_for()
         no_wider_than_the_window(page)
     assert model("sales.deal").objects.get(pk=conflict.record).title == "Ours: 90 chairs"
+
+
+def test_the_list_of_conflicts_has_all_its_columns_in_sight(open_page, conflict, actor):
+    long = "for the canteen, the entrance hall and the meeting rooms of the head office"
+    with changing(actor, "change"):
+        Conflict.objects.update(ours=f"Ours: 90 chairs {long}", theirs=f"Theirs: 110 chairs {long}")
+        model("sales.deal").objects.update(title=f"Theirs: 110 chairs {long}")
+    with open_page() as tab:
+        page = tab.go("/conflicts")
+        assert page.locator(".box").evaluate("e => e.scrollWidth <= e.clientWidth")
+        expect(page.get_by_role("columnheader", name="When")).to_be_in_viewport()

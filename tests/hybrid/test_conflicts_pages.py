@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from test_database import fill
 from two_sites import Pair, do, value
@@ -296,6 +298,62 @@ def test_both_sites_decided_on_one_deal_and_the_premises_stand(pair):
     side, conflict = told[0]
     said = page(Browser(side, raise_request_exception=False).sign_in(pair.owner), f"/conflicts/{conflict.pk}")
     assert "Decided at both sites" in said and "Won" in said and "Lost" in said
+
+
+def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along(pair):
+    reason = do(pair.premises, LostReason, "add", {"name": "Price"})
+    pair.talk()
+    by(pair, pair.anna, pair.deal, "win")
+    do(pair.cloud, pair.deal, "lose", {"lost_reason": reason.pk})
+    pair.talk()
+    with tenant_context(pair.premises):
+        conflict = Conflict.objects.get(field="state", state="open")
+    assert conflicts(pair) > 1
+    browser = at(pair, pair.owner)
+    said = page(browser, f"/conflicts/{conflict.pk}")
+    assert said.count("decide which one counts") == 0  # the rule says it already
+    assert browser.post(f"/conflicts/{conflict.pk}/decide", {"verb": "take_theirs"}).status_code == 302
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        assert value(side, pair.deal, "state") == "lost" and value(side, pair.deal, "lost_reason_id") == reason.pk
+    assert conflicts(pair) == 0
+
+
+def test_leaving_a_step_as_it_is_decides_what_it_took_along_too(pair):
+    reason = do(pair.premises, LostReason, "add", {"name": "Price"})
+    pair.talk()
+    by(pair, pair.anna, pair.deal, "win")
+    do(pair.cloud, pair.deal, "lose", {"lost_reason": reason.pk})
+    pair.talk()
+    with tenant_context(pair.premises):
+        conflict = Conflict.objects.get(field="state", state="open")
+    by(pair, pair.anna, conflict, "keep_ours")
+    pair.talk()
+    assert {value(side, pair.deal, "state") for side in (pair.premises, pair.cloud)} == {"won"}
+    assert conflicts(pair) == 0
+
+
+def test_the_first_button_leaves_what_stands_whoever_wrote_it(pair):
+    def buttons(conflict) -> list[tuple[str, bool]]:
+        forms = page(at(pair, pair.anna), f"/conflicts/{conflict.pk}").split(f"/conflicts/{conflict.pk}/decide")[1:]
+        return [(re.search(r"</svg>(.+?)</button>", f)[1], 'data-variant="outline"' not in f.split("</form>")[0]) for f in forms]  # fmt: skip
+
+    conflict = disputed(pair)
+    assert buttons(conflict) == [("Leave theirs", True), ("Put ours back", False)]
+    for title, first in (("Ours: 90 chairs", True), ("Something else meanwhile", False)):
+        with tenant_context(pair.premises), changing(Actor.system("Test"), "change"):
+            Deal.objects.filter(pk=pair.deal.pk).update(title=title)
+        assert buttons(conflict) == [("Keep ours", first), ("Take theirs", False)]
+
+
+def test_moments_are_told_apart_by_date_and_time(pair):
+    with tenant_context(pair.premises), changing(Actor.system("Test"), "add"):
+        conflict = Conflict.objects.create(
+            about="sales.deal", record=pair.deal.pk, field="closed_at", rule="latest", ours="2026-11-20T10:05:00+00:00",
+            theirs="2026-11-20T10:45:00+00:00", site=Link.objects.get().site, owner=pair.anna,
+        )  # fmt: skip
+    said = page(at(pair, pair.anna), f"/conflicts/{conflict.pk}")
+    assert "20 Nov 2026, 11:05" in said and "20 Nov 2026, 11:45" in said
 
 
 def test_who_deleted_it_can_bring_back_what_the_other_site_changed(pair):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 from django.apps import apps
@@ -30,7 +30,7 @@ DELETED, KEPT, BOTH = "deleted", "delete refused", "unique"
 
 def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
     """Write what was decided. Raises Refused when a rule stands against it, NotAllowed without the rights on the record."""
-    ours = verb == "keep_ours"
+    ours, along = verb == "keep_ours", _along(conflict)
     if verb == "settle" or verb not in ("keep_ours", "take_theirs"):
         _known(conflict, actor)
     elif conflict.rule == BOTH:
@@ -42,7 +42,21 @@ def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
         if not ours:
             perform(actor, _record(conflict, actor), "delete")
     else:
-        _write(conflict, actor, conflict.ours if ours else conflict.theirs)
+        _write(conflict, actor, ours, along)
+    for one in along:
+        perform(actor, one, "settle")
+
+
+def _along(conflict: Conflict) -> list[Conflict]:
+    """Of a conflict about a step, those about what the step took along: they are decided with it."""
+    model: type[Record] = apps.get_model(conflict.about)
+    if not conflict.field or follows_of(model, conflict.field) is None:
+        return []
+    names = next((group for group in model.sync_together if conflict.field in group), ())
+    alike = Conflict.objects.filter(
+        about=conflict.about, record=conflict.record, rule=conflict.rule, site=conflict.site
+    )
+    return list(alike.filter(state=Conflict.State.OPEN, field__in=names).exclude(field=conflict.field))
 
 
 def _known(conflict: Conflict, actor: Actor) -> None:
@@ -59,7 +73,7 @@ def _record(conflict: Conflict, actor: Actor) -> Record:
         raise Refused(_("The record is not here any more, or you may not see it.")) from None
 
 
-def _write(conflict: Conflict, actor: Actor, text: object) -> None:
+def _write(conflict: Conflict, actor: Actor, ours: bool, along: Sequence[Conflict]) -> None:
     """Make one value the latest, as a change of this actor's."""
     record = _record(conflict, actor)
     entry = registry.of(type(record))
@@ -67,11 +81,12 @@ def _write(conflict: Conflict, actor: Actor, text: object) -> None:
         raise NotAllowed(_("You may not see this field, so you can't decide on it."))
     require(actor, record, "change")
     field = entry.fields[conflict.field]
-    value = value_of(field, text)
+    value = value_of(field, conflict.ours if ours else conflict.theirs)
     if getattr(record, field.attname) == value:
         return
     if follows_of(type(record), field.name) is not None:
-        _step(actor, entry, record, field.name, value)
+        answers = {c.field: value_of(entry.fields[c.field], c.ours if ours else c.theirs) for c in along}
+        _step(actor, entry, record, field.name, value, answers)
     elif field.name in writable_fields(actor, entry):
         perform(actor, record, "change", {field.name: value})
     else:
@@ -82,10 +97,11 @@ def _write(conflict: Conflict, actor: Actor, text: object) -> None:
             raise refusal(error) from error
 
 
-def _step(actor: Actor, entry: Entry, record: Record, name: str, wanted: str) -> None:
+def _step(actor: Actor, entry: Entry, record: Record, name: str, wanted: str, answers: Mapping[str, object]) -> None:
     """Go to another state by the verbs that lead there: from won to lost by reopening first. What they ask is given as
-    far as it is known: by the record, where the other site's answer may have come to already, or as this very reason."""
-    known = {n: getattr(record, f.attname) for n, f in entry.fields.items()}
+    far as it is known: by the ``answers`` of that side, by the record, where they may have come to already, or as this very
+    reason."""
+    known = {n: answers.get(n) or getattr(record, f.attname) for n, f in entry.fields.items()}
     for state in _way(follows_of(entry.model, name).edges, getattr(record, name), wanted):
         verb = next((v for v in entry.verbs.values() if v.field == name and v.to == state), None)
         if verb is None:

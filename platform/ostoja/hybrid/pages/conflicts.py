@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 from collections import Counter
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -28,7 +29,7 @@ from ostoja.web.columns import column, title_of
 from ostoja.web.inside import inside, must
 from ostoja.web.story import names_behind
 
-from .. import disputes
+from .. import clashes, disputes
 from ..models import Conflict
 from ..resolving import value_of
 from ..standing import kind_here
@@ -158,10 +159,17 @@ def _drawn(actor, conflict: Conflict, record, name: str, text) -> str:
             if not rows.filter(pk=value).exists():
                 return _("(not visible)")
         setattr(holder, one.field.attname, value)
-        drawn = display.lines(value) if one.kind == "long" else one.html(holder)
+        drawn = _exactly(value, one, holder)
     except (Refused, ValueError, ObjectDoesNotExist):
         return str(text)
     return drawn or display.NOTHING
+
+
+def _exactly(value, one, holder) -> str:
+    """A value as its field draws it; a moment by date and time, which two of one day can be told apart by."""
+    if isinstance(value, dt.datetime):
+        return display.moment(value)
+    return display.lines(value) if one.kind == "long" else one.html(holder)
 
 
 @require_GET
@@ -179,31 +187,43 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
     seen = record is not None and visible(actor, type(record)).filter(pk=record.pk).exists()
     ours, theirs = disputes.authors(found)
     values = _both(actor, found)
+    stands = _stands(found, record)
     context = {
         "conflict": found, "title": _names(actor, [found]).get(found.record) or _("(not here any more)"),
         "about": disputes.said(found), "headline": disputes.headline(found), "rule": disputes.rule_in_words(found),
-        "way_out": disputes.way_out(found), "reason": disputes.values(actor, found)["reason"] if kind not in (disputes.LATEST, disputes.DELETED) else "",
+        "way_out": disputes.way_out(found) if stands != "theirs" or kind == disputes.BOTH else "", "reason": disputes.values(actor, found)["reason"] if _says_more(found) else "",
         "state": found.get_state_display(), "tone": TONES[found.state], "is_open": found.state == Conflict.State.OPEN,
         "record_url": places.record_of(entry, record.pk) if seen and entry.parent is None else "",
         "sides": [
-            _side(_("Ours"), values[0], ours, record, found), _side(_("Theirs"), values[1], theirs, record, found),
+            _side(_("Ours"), values[0], ours, stands == "ours"), _side(_("Theirs"), values[1], theirs, stands == "theirs"),
         ] if kind not in (disputes.DELETED, disputes.KEPT, disputes.BOTH) else [],
         "fields": _fields(actor, found) if kind == disputes.DELETED else [],
         "author": _said(theirs if found.ours is None else ours), "kept": _("As it was changed there") if found.ours is None else _("As it was here"), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
-        "acts": _acts(actor, found) if found.state == Conflict.State.OPEN else [], "refused": refused,
+        "acts": _acts(actor, found, stands) if found.state == Conflict.State.OPEN else [], "refused": refused,
     }  # fmt: skip
     return render(request, "hybrid/conflict.html", context, status=status)
 
 
-def _side(label: str, value, author: disputes.Author, record, found: Conflict) -> dict:
-    text = found.ours if label == _("Ours") else found.theirs
-    stands = False
-    if record is not None and found.field:
-        field = record._meta.get_field(found.field)
+def _says_more(found: Conflict) -> bool:
+    """Whether the reason of a conflict says more than the rule does in words: it is a rule's own sentence then."""
+    return found.rule not in (disputes.DELETED, disputes.BOTH) and found.reason not in clashes.WORDS.values()
+
+
+def _stands(found: Conflict, record) -> str:
+    """Whose value the record has now: ``ours``, ``theirs``, or nothing where it has moved on or is about no field."""
+    if record is None or not found.field:
+        return ""
+    field = record._meta.get_field(found.field)
+    for side in ("ours", "theirs"):
         try:
-            stands = getattr(record, field.attname) == value_of(field, text)
+            if getattr(record, field.attname) == value_of(field, getattr(found, side)):
+                return side
         except Refused:
-            stands = False
+            continue
+    return ""
+
+
+def _side(label: str, value, author: disputes.Author, stands: bool) -> dict:
     return {"label": label, "value": value, "author": _said(author), "stands": stands}
 
 
@@ -243,19 +263,31 @@ def _twins(actor, found: Conflict, record) -> list[dict]:
     return made
 
 
-def _acts(actor, found: Conflict) -> list[dict]:
-    """The verbs that make sense, those first that may be done; with the reason where they may not."""
+def _labels(found: Conflict, stands: str) -> dict[str, str]:
+    """{verb: what it does here}: the one that leaves what stands first, whoever wrote that."""
+    labels = dict(disputes.verbs_for(found))
+    if stands != "theirs" or "take_theirs" not in labels:
+        return labels
+    return {**labels, "take_theirs": _("Leave theirs"), "keep_ours": _("Put ours back")}
+
+
+def _acts(actor, found: Conflict, stands: str) -> list[dict]:
+    """The verbs that make sense, the one that leaves what stands first; with the reason where they may not be done."""
     entry, record = registry.of(Conflict), disputes.record_of(found)
-    made, verbs = [], disputes.verbs_for(found)
-    dead = disputes.kind_of(found) == disputes.DELETED  # the first leaves it, whoever deleted it
-    looks = ("keep_ours", "take_theirs") if dead else [name for name, _label in verbs]
-    for (name, label), look in zip(verbs, looks, strict=True):
-        decision = explain(actor, found, name)
+    labels, made = _labels(found, stands), []
+    leaves = {"ours": "keep_ours", "theirs": "take_theirs"}.get(stands) or next(iter(labels))
+    if found.rule == disputes.BOTH:
+        leaves = "settle"
+    moved_on = bool(found.field) and not stands
+    order = sorted(labels, key=lambda verb: verb != leaves)
+    for verb in order:
+        decision = explain(actor, found, verb)
         if decision and record is not None:
             decision = explain(actor, record, "change")
+        look = verb if verb == "settle" else "keep_ours" if verb == leaves else "take_theirs"
         made.append({
-            "label": label, "icon": entry.verbs[look].icon, "url": f"{HERE}/{found.pk}/decide", "verb": name,
-            "why_not": "" if decision else decision.reason,
+            "label": labels[verb], "icon": entry.verbs[look].icon, "url": f"{HERE}/{found.pk}/decide", "verb": verb,
+            "primary": verb == leaves and not moved_on, "why_not": "" if decision else decision.reason,
         })  # fmt: skip
     return made
 
@@ -266,7 +298,7 @@ def decide(request: HttpRequest, pk) -> HttpResponse:
     """Turn a conflict around, or leave it; where a rule stands against it, its sentence is shown with both values."""
     found = find(request.actor, Conflict, pk, related=("site", "owner"))
     verb = request.POST.get("verb", "")
-    label = dict(disputes.verbs_for(found)).get(verb)
+    label = _labels(found, _stands(found, disputes.record_of(found))).get(verb)
     if label is None:
         raise NotFound(_("There is no such action."))
     try:
