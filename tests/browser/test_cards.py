@@ -3,7 +3,7 @@
 import pytest
 
 from ostoja import gate
-from ostoja.party.models import Party
+from ostoja.party.models import Consent, Party
 from ostoja.testing.people import make_user
 
 LONG = "Konstancja Wielopolska-Brzeczyszczykiewiczowna z Dabrowy Gorniczej, pelnomocniczka zarzadu"
@@ -33,3 +33,18 @@ def test_on_a_phone_the_open_page_of_the_settings_is_in_sight(owner, open_page):
         page = tab.go("/settings/devices")
         box = page.locator(".settings > nav [aria-current]").bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_the_state_of_a_part_does_not_touch_the_line_above_it(actor, owner, open_page):
+    party = gate.perform(actor, Party, "add", {"kind": "person", "name": "Anna Nowak"})
+    said = {"party": party.pk, "purpose": "marketing", "channel": "email", "state": "given", "source": "Paper"}
+    gate.perform(actor, Consent, "add", said)
+    with open_page(user=owner) as tab:
+        page = tab.go(f"/parties/{party.pk}")
+        item = page.locator(".left li", has=page.locator(".pill")).first
+        top = item.locator(".pill").bounding_box()["y"]
+        title = item.evaluate(
+            """e => { const range = document.createRange(); range.selectNodeContents(e.querySelector(".leading-tight").firstChild);
+                      return range.getBoundingClientRect().bottom }"""
+        )
+        assert top - title >= 2
