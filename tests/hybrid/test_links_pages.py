@@ -140,7 +140,8 @@ def test_skew_silence_and_an_unknown_manifest_show_without_an_error(pair):
     set_on_premises(pair, skew_ms=0, problem=UNKNOWN_MANIFEST)
     assert found(pair).state == "manifest" and "Until then less is sent, never more" in page(at(pair, pair.owner))
     set_on_premises(pair, problem="", seen_at=timezone.now() - timedelta(minutes=5))
-    assert found(pair).state == "waiting" and "Nothing passes" in page(at(pair, pair.owner))
+    said = page(at(pair, pair.owner))
+    assert found(pair).state == "waiting" and "Nothing passes" in said and "that http://cloud.example answers" in said
 
 
 def test_the_state_is_asked_again_and_again_and_the_page_when_the_link_changed(pair):

@@ -12,8 +12,8 @@ from test_policy import NOTES, pair, quiet  # noqa: F401
 
 from ostoja.access.models import UserRole
 from ostoja.crm.sales.models import Deal
-from ostoja.hybrid import marking, policing
-from ostoja.hybrid.models import Label, Link, PolicyRule, PurgeCase
+from ostoja.hybrid import adopting, marking, policing
+from ostoja.hybrid.models import Label, Link, PolicyRule, PurgeCase, Site
 from ostoja.jobs import runner
 from ostoja.jobs.models import Job
 from ostoja.journal.context import changing
@@ -194,6 +194,38 @@ def test_the_cloud_reads_the_decisions_and_decides_nothing(pair):  # noqa: F811
     page = text(browser.get(HERE, {"object": "sales.deal"}))
     assert "Propose to open" not in page and "Keep the whole object here" not in page
     assert "decide there" in text(browser.get(f"{HERE}/decide", {"about": "field", "name": NOTES, "level": "0"}), 403)
+
+
+def test_a_laptop_shows_what_the_premises_decided_and_decides_nothing(pair, lender):  # noqa: F811
+    laptop = lender.lend()
+    line = pair.join(pair.premises, laptop, Site.Kind.DESKTOP, "Laptop")
+
+    def talk():
+        for _round in range(6):
+            pair.send(laptop, pair.premises, line)
+            pair.send(pair.premises, laptop, line)
+
+    talk()
+    with tenant_context(pair.premises):
+        policing.propose(pair.olga, "object", "sales.deal", 1)
+        policing.propose(pair.olga, "field", "party.party.industry", 1)
+        adopting.adopt()
+    talk()
+    with tenant_context(laptop):
+        user = type(pair.olga.user).objects.get(pk=pair.olga.user_id)
+        deal = Deal.objects.get(pk=pair.deal.pk)
+    browser = Browser(laptop).sign_in(user)
+    page = text(browser.get(HERE))
+    assert "The premises decide" in page and "By data class" not in page
+    page = text(browser.get(HERE, {"object": "party.party"}))
+    row = next(r for r in page.split("<tr>") if "The premises decided so." in r)
+    assert ">Industry<" in row and "Stays on the premises" in row and "Propose to open" not in page
+    assert "decide there" in text(browser.get(f"{HERE}/decide", {"about": "field", "name": NOTES, "level": "0"}), 403)
+    assert "Shared with the cloud" not in text(browser.get(f"/deals/{deal.pk}"))
+    said = Program.of(laptop, user).get(f"/api/v1/deals/{deal.pk}/sharing").json()
+    assert said["state"] == "stays"
+    page = text(browser.get("/settings/hybrid/purges"))
+    assert "Waiting for the cloud" not in page and "from the cloud" not in page
 
 
 def test_the_page_asks_few_queries(pair, olga):  # noqa: F811

@@ -159,7 +159,7 @@ def sentences(health: Health) -> list[str]:
         said.append(trouble_in_words(link, health.trouble))
     if health.silent and not health.trouble and link.state == Link.State.OPEN:
         said.append(_("The other site is not heard. See that it runs, and that it may open HTTPS to this one. Nothing is lost: both go on, and catch up afterwards.") if not link.dials  # fmt: skip
-                    else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that the cloud answers."))  # fmt: skip
+                    else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that {where} answers.").format(where=link.url or link.site))  # fmt: skip
     if health.skewed and health.trouble not in CLOCKS:
         said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
     if health.parked:

@@ -101,7 +101,7 @@ def must_decide(actor: Actor) -> None:
     must_see(actor)
     if actor.user_id is None:
         raise NotAllowed(_("People decide what leaves the premises: sign in as an owner."))
-    if Site.objects.filter(here=True, kind=Site.Kind.CLOUD).exists():
+    if Site.objects.filter(here=True).exclude(kind=Site.Kind.PREMISES).exists():
         raise NotAllowed(_("The premises decide what leaves them: decide there."))
 
 

@@ -38,14 +38,12 @@ def is_cloud() -> bool:
 
 
 def travelling(kind: str) -> Tables:
-    """What may travel: on the premises by the policy in force, in the cloud by what the premises agreed to."""
-    if kind != Site.Kind.CLOUD:
-        return tables_under(policy_in_force())
-    return agreed_tables()
+    """What may travel: on the premises by the policy in force, elsewhere by what the premises agreed to."""
+    return tables_under(policy_in_force()) if kind == Site.Kind.PREMISES else agreed_tables()
 
 
 def agreed_tables() -> Tables:
-    """What the cloud and the premises both let travel; with several links, what all of them do."""
+    """What this site and the premises both let travel; with several links, what all of them do."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT p.link_id, md5(p.peer_manifest) FROM hybrid_progress p JOIN hybrid_link l ON l.id = p.link_id "

@@ -17,7 +17,7 @@ from ostoja.kernel.registry import Entry
 from . import disputes, marking, policing, previewing, sealing
 from .core.terms import LOCAL
 from .models import Conflict, PolicyRule, Site
-from .standing import is_hybrid, kind_here
+from .standing import is_hybrid, kind_here, travelling
 
 
 def travels(entry: Entry) -> bool:
@@ -34,7 +34,7 @@ def sharing(actor: Actor, record: Record, query: Mapping) -> dict:
     """Whether a record is shared with the cloud, why, and what of it passes when it is."""
     if kind_here() == Site.Kind.CLOUD:
         return {"state": marking.SHARED, "why": _("It is in the cloud."), "marked": False, "passes": []}
-    stands = marking.standing_of(record)
+    stands = marking.standing_of(record, travelling(kind_here()))
     passes = previewing.narrowed(actor, previewing.of_record(record, actor))
     return _said(stands) | {"passes": previewing.as_data(passes)}
 

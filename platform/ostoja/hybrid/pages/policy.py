@@ -43,8 +43,7 @@ def hybrid_only(request: HttpRequest) -> str:
 @inside
 def policy(request: HttpRequest) -> HttpResponse:
     """``/settings/hybrid/policy``: every field with its level and the reason."""
-    in_cloud = hybrid_only(request) == Site.Kind.CLOUD
-    decides = not in_cloud
+    decides = hybrid_only(request) == Site.Kind.PREMISES
     now = policy_in_force()
     rules = list(
         PolicyRule.objects.exclude(state=State.OVER)
@@ -53,17 +52,16 @@ def policy(request: HttpRequest) -> HttpResponse:
     )
     decided, everything = [r for r in rules if r.state == State.FORCE], "decisions" in request.GET
     q, only, level = (request.GET.get(n, "").strip() for n in ("q", "object", "level"))
-    found = levels.objects(now, tables=agreed_tables() if in_cloud else None)
+    found = levels.objects(now, tables=None if decides else agreed_tables())
     chosen = next((o for o in found if o.label == only), None)
     fields = levels.searched([chosen] if chosen else found, q, level) if q or level or chosen else []
     context = {
-        "in_cloud": in_cloud,
         "decides": decides,
         "owners": _owners() if decides else 2,
         "proposals": [_proposal(request, r) for r in rules if r.state == State.PROPOSED],
         "decided": [_decided(r, decides) for r in (decided if everything else decided[:MOST_DECISIONS])],
         "more_decided": 0 if everything else max(0, len(decided) - MOST_DECISIONS),
-        "classes": [_class(one, rules, decides) for one in levels.classes(now)],
+        "classes": [_class(one, rules, decides) for one in levels.classes(now)] if decides else [],
         "objects": [_object(o, rules, decides) for o in found],
         "chosen": _object(chosen, rules, decides) if chosen else None,
         "fields": [_field(f, rules, decides) for f in fields[:MOST_FIELDS]],
@@ -71,7 +69,7 @@ def policy(request: HttpRequest) -> HttpResponse:
         "narrowed": bool(q or level or chosen),
         "q": q, "object": only, "level": level,
         "levels": [
-            ("open", PolicyRule.Level.OPEN.label), ("local", levels.level_label(LOCAL, in_cloud)), ("never", levels.level_label(NEVER)),
+            ("open", PolicyRule.Level.OPEN.label), ("local", levels.level_label(LOCAL, in_cloud=not decides)), ("never", levels.level_label(NEVER)),
         ],
         "here": HERE,
     }  # fmt: skip

@@ -38,21 +38,22 @@ SILENCE = timedelta(minutes=2)
 @inside
 def purges(request: HttpRequest) -> HttpResponse:
     """``/settings/hybrid/purges``: every case, the newest first."""
-    in_cloud = hybrid_only(request) == Site.Kind.CLOUD
+    kind = hybrid_only(request)
+    calls = kind == Site.Kind.PREMISES
     cases = PurgeCase.objects.select_related("link__progress", "link__site").order_by("-created_at", "-pk")
     pages = Paginator(cases, PAGE)
     page = pages.get_page(request.GET.get("page"))
     names = _names(request.actor, page.object_list)
-    opened = _opened(page.object_list, travelling(Site.Kind.PREMISES))
+    opened = _opened(page.object_list, travelling(kind))
     progress = [link.progress for link in Link.objects.filter(state=Link.State.OPEN).select_related("progress")]
     waiting = cases.filter(gone_at=None).count()
     context = {
-        "in_cloud": in_cloud,
-        "cases": [_case(c, names, c.pk in opened, in_cloud) for c in page.object_list],
+        "calls": calls,
+        "cases": [_case(c, names, c.pk in opened) for c in page.object_list],
         "page": page,
-        "tiles": _tiles(cases, waiting, progress),
-        "silent_since": _silent_since(progress) if waiting and not in_cloud else None,
-        "verify_url": "" if in_cloud or not progress else f"{HERE}/verify",
+        "tiles": _tiles(cases, waiting, progress) if kind != Site.Kind.DESKTOP else [],
+        "silent_since": _silent_since(progress) if waiting and calls else None,
+        "verify_url": "" if kind == Site.Kind.CLOUD or not progress else f"{HERE}/verify",
     }
     return render(request, "hybrid/purges.html", frame(request, HERE) | context)
 
@@ -89,7 +90,7 @@ def _opened(cases, tables: Tables) -> set:
     }  # fmt: skip
 
 
-def _case(case: PurgeCase, names: dict, opened: bool, in_cloud: bool) -> dict:
+def _case(case: PurgeCase, names: dict, opened: bool) -> dict:
     model = next((m for m in registry.records() if m._meta.label_lower == case.about), None)
     name, url = names.get((case.about, case.record), ("", ""))
     progress = case.link.progress
@@ -106,7 +107,7 @@ def _case(case: PurgeCase, names: dict, opened: bool, in_cloud: bool) -> dict:
         "name": name or _("(a record that is not here)"), "url": url, "state": state, "tone": tone,
         "object": str(capfirst(model._meta.verbose_name)) if model else case.about,
         "told_at": case.sent_at or case.created_at, "gone_at": case.gone_at, "backups_until": case.backups_until,
-        "verified_at": verified, "in_cloud": in_cloud,
+        "verified_at": verified,
     }  # fmt: skip
 
 
