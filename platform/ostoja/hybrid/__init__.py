@@ -23,6 +23,7 @@ enrolment, joining   how a site joins                              keys, rotatin
 labels, policing, adopting, withdrawing   what is sensitive, who decides it, and how it goes
 sealing     who sees what is sealed, and nobody else
 verifying   whether both sites are equal                           renewing, burying, tending   restored sites, graves, from time to time
+authors     of what leaves, who wrote it: a key, never a name
 files, carrying   bytes of files                                   frames, entering, reaching   the premises inside of the cloud's pages
 pages, words      what people and programs see of it
 

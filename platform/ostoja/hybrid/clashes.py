@@ -97,12 +97,12 @@ def _settled(out: Outcome, before: Held) -> None:
         Conflict.objects.filter(pk=conflict.pk).update(state=decided)
 
 
-def _written(op: Op | None, name: str) -> dict[str, object]:
-    """Who wrote their value, and when."""
+def _written(op: Op | None, names: Iterable[str]) -> dict[str, object]:
+    """Who wrote their values, and when the last of them."""
     if op is None:
         return {}
-    cell = None if isinstance(op, Delete) else op.cells.get(name)
-    stamp = op.stamp if isinstance(op, Delete) else cell.stamp if cell is not None else None
+    stamps = [op.stamp] if isinstance(op, Delete) else [op.cells[n].stamp for n in names if n in op.cells]
+    stamp = max(stamps, default=None)
     at = dt.datetime.fromtimestamp(ms_of(stamp.hlc) / 1000, dt.UTC) if stamp is not None else None
     return {"theirs_by": op.by[:60], "theirs_at": at}
 
@@ -126,7 +126,7 @@ def note(
         owner = row["owner"] if "owner" in row else values(table, [key.id], ["owner"]).get(key.id, {}).get("owner")
     Conflict.objects.create(
         about=key.model, record=key.id, field=name, rule=rule, ours=ours, theirs=theirs, site=attempt.link.site,
-        reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner, **_written(op, name),
+        reason=str(reason or WORDS.get(rule, ""))[:300], owner_id=owner, **_written(op, theirs if isinstance(theirs, dict) and not name else [name]),
     )  # fmt: skip
     attempt.counts.conflicts += 1
 

@@ -114,6 +114,7 @@ class Author:
     key: str
     at: dt.datetime | None
     site: str
+    ours: bool = True
 
 
 def authors(conflict: Conflict) -> tuple[Author, Author]:
@@ -127,7 +128,14 @@ def authors(conflict: Conflict) -> tuple[Author, Author]:
         rows = rows.filter(op="D") if conflict.ours is None else rows.exclude(op="D")
     last = rows.order_by("-id").first()
     ours = Author(last.actor if last else "", last.at if last else None, str(here or ""))
-    return ours, Author(conflict.theirs_by, conflict.theirs_at or conflict.created_at, str(conflict.site))
+    return ours, Author(conflict.theirs_by, conflict.theirs_at or conflict.created_at, str(conflict.site), ours=False)
+
+
+def deletion(conflict: Conflict, ours: Author, theirs: Author) -> tuple[str, Author] | None:
+    """Where a record was deleted, in words, and by whom; None when it is about no deletion."""
+    if conflict.rule == DELETED and conflict.ours is None:
+        return _("Deleted here"), ours
+    return (_("Deleted there"), theirs) if conflict.rule in (DELETED, KEPT) else None
 
 
 def seen_fields(actor: Actor, conflict: Conflict) -> frozenset[str]:

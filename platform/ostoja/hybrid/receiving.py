@@ -298,7 +298,7 @@ class Attempt:
         self.later += [put for put in ready if put.key in refusals]
         self.detours |= {put.key.id: put for put in ready if put.passed}
         for table, key, was in decided.deletes:
-            self._delete(table, key, was, out)
+            self._delete(table, key, was, decided)
         clocks = {}
         for key, thing in out.things.items():
             clock = state.clocks.get(key.id) or clocking.new(key.model)
@@ -366,7 +366,7 @@ class Attempt:
             left += puts
         return left
 
-    def _delete(self, table: Table, key: Key, was: Row, out: Outcome) -> None:
+    def _delete(self, table: Table, key: Key, was: Row, decided: Decided) -> None:
         refused = taking.delete(self, table, key)
         if refused is None:
             self.counts.deleted += 1
@@ -378,11 +378,13 @@ class Attempt:
             except REFUSALS as error:
                 self.failed[key] = said(error).message
             return
+        out = decided.out
         revived = was._replace(cl=out.things[key].cl + 1)
         out.things[key] = revived
         out.ships.pop(key, None)
         out.entries = [e for e in out.entries if e.key != key] + [Entry(0, 0, key, "R")]
-        clashes.note(self, key, "", "delete refused", None, None, refused.message)
+        op = next((op for op in decided.ops if op.key == key), None)
+        clashes.note(self, key, "", "delete refused", None, None, refused.message, op=op)
 
     # all that is not rows
 

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from ostoja.tenancy.context import schema_context
 
+from . import authors as writers
 from . import clocks as clocking
 from .batches import array, texts
 from .clocks import Clock
@@ -109,8 +110,10 @@ class Sender:
             covered.clear()
         else:
             covered |= {id: _cover(covered.get(id), after, to, high) for id in told & state.clocks.keys()}
+        by = writers.told({*authors.values()})
         ops = tuple(
-            o._replace(by=authors[o.key.id]) if o.key.id in authors and hasattr(o, "by") else o for o in plan.ops
+            o._replace(by=by.get(authors[o.key.id], "")) if o.key.id in authors and hasattr(o, "by") else o
+            for o in plan.ops
         )
         return Batch(ops, after + 1, to, high, dict(plan.ships))
 
@@ -154,7 +157,7 @@ class Sender:
             return cursor.fetchone()[0] or to
 
     def _entries(self, after: int, to: int, authors: dict[str, str], only: Iterable[str] | None = None) -> list[Entry]:
-        """The entries, ``only`` those of these records; ``authors`` gets {record: the person who wrote it last}.
+        """The entries, ``only`` those of these records; ``authors`` gets {record: who wrote it last}.
 
         Not those of what came from the peer where no stamp of the record is ours: nothing of them can be (``_ours``).
         """
@@ -178,8 +181,8 @@ class Sender:
                 table = self.tables.get(model)
                 if table is None and not self.here.is_owner:
                     continue
-                if op in "IUD" and actor.startswith("user:"):
-                    authors[record] = actor
+                if op in "IUD":
+                    authors[record] = writers.after(authors.get(record, ""), actor, op)
                 fields = (
                     frozenset(table.by_column[c] for c in columns if c in table.by_column) if table else frozenset()
                 )

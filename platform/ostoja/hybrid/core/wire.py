@@ -120,7 +120,7 @@ class Entry(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """Some fields of a record that the peer holds, with their cells; ``by`` is the actor who wrote last, as far as known."""
+    """Some fields of a record that the peer holds, with their cells; ``by`` is who wrote last, as far as known (``authors``)."""
 
     key: Key
     cl: int

@@ -18,7 +18,6 @@ from django.views.decorators.http import require_GET, require_POST
 from ostoja import gate
 from ostoja.access.models import User
 from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
-from ostoja.journal.history import person_id
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
@@ -27,12 +26,12 @@ from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.web import additions, display, places, says
 from ostoja.web.columns import column, title_of
 from ostoja.web.inside import inside, must
-from ostoja.web.story import names_behind
 
 from .. import clashes, disputes
 from ..models import Conflict
 from ..resolving import value_of
 from ..standing import kind_here
+from .authors import said as said_of
 
 HERE = "/conflicts"
 PAGE = 50
@@ -186,6 +185,7 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
     kind, record = disputes.kind_of(found), disputes.record_of(found)
     seen = record is not None and visible(actor, type(record)).filter(pk=record.pk).exists()
     ours, theirs = disputes.authors(found)
+    deletion = disputes.deletion(found, ours, theirs)
     values = _both(actor, found)
     stands = _stands(found, record)
     context = {
@@ -198,7 +198,8 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
             _side(_("Ours"), values[0], ours, stands == "ours"), _side(_("Theirs"), values[1], theirs, stands == "theirs"),
         ] if kind not in (disputes.DELETED, disputes.KEPT, disputes.BOTH) else [],
         "fields": _fields(actor, found) if kind == disputes.DELETED else [],
-        "author": _said(theirs if found.ours is None else ours), "kept": _("As it was changed there") if found.ours is None else _("As it was here"), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
+        "deletion": {"label": deletion[0], "author": said_of(deletion[1])} if deletion else None,
+        "author": said_of(theirs if found.ours is None else ours), "kept": _("As it was changed there") if found.ours is None else _("As it was here"), "twins": _twins(actor, found, record) if kind == disputes.BOTH else [],
         "acts": _acts(actor, found, stands) if found.state == Conflict.State.OPEN else [], "refused": refused,
     }  # fmt: skip
     return render(request, "hybrid/conflict.html", context, status=status)
@@ -224,14 +225,7 @@ def _stands(found: Conflict, record) -> str:
 
 
 def _side(label: str, value, author: disputes.Author, stands: bool) -> dict:
-    return {"label": label, "value": value, "author": _said(author), "stands": stands}
-
-
-def _said(author: disputes.Author) -> dict:
-    """Who wrote it, when and where."""
-    key = person_id(author.key)
-    who = names_behind([author.key]).get(author.key) or (_("Ostoja") if author.key and not key else "")
-    return {"who": who, "key": key or "", "at": author.at, "site": author.site}
+    return {"label": label, "value": value, "author": said_of(author), "stands": stands}
 
 
 def _fields(actor, found: Conflict) -> list[dict]:
