@@ -206,6 +206,12 @@ def test_a_laptop_shows_what_the_premises_decided_and_decides_nothing(pair, lend
             pair.send(pair.premises, laptop, line)
 
     talk()
+    with tenant_context(laptop):
+        owner = type(pair.olga.user).objects.get(pk=pair.olga.user_id)
+    card = text(Browser(laptop).sign_in(owner).get(f"/deals/{pair.deal.pk}"))
+    assert "Shared with the cloud" in card and "Mark as sensitive" not in card
+    refused = text(Browser(laptop).sign_in(owner).get(f"/hybrid/deals/{pair.deal.pk}/mark"), 422)
+    assert "mark it there" in refused
     with tenant_context(pair.premises):
         policing.propose(pair.olga, "object", "sales.deal", 1)
         policing.propose(pair.olga, "field", "party.party.industry", 1)

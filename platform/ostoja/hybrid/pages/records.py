@@ -48,15 +48,16 @@ def state(request: HttpRequest, entry: Entry, record) -> additions.Part | None:
     if kind in ("", Site.Kind.CLOUD) or entry.model.sync == "local":
         return None
     stands = request.hybrid_standing = marking.standing_of(record, _tables_for(request, kind))
+    decides = kind == Site.Kind.PREMISES
     context = {
         "stands": stands, "tone": TONES[stands.state], "icon": ICONS[stands.state],
         "mark_url": _of_record(entry, record.pk, "mark")
-        if stands.state == marking.SHARED and marking.may_mark(request.actor, record) else "",
+        if decides and stands.state == marking.SHARED and marking.may_mark(request.actor, record) else "",
         "open_url": _of_record(entry, record.pk, "open")
-        if stands.marked and not stands.inherited and request.actor.superuser else "",
+        if decides and stands.marked and not stands.inherited and request.actor.superuser else "",
         "purges_url": "/settings/hybrid/purges" if request.actor.superuser else "",
     }  # fmt: skip
-    if kind == Site.Kind.PREMISES and not stands.inherited:
+    if decides and not stands.inherited:
         context |= _sealing(request, entry, record, stands)
     return additions.Part("hybrid/state.html", context)
 
@@ -110,7 +111,7 @@ def _premises(request: HttpRequest) -> None:
     kind = kind_here(request)
     if not kind:
         raise NotFound(_("This tenant lives on one site only."))
-    if kind == Site.Kind.CLOUD:
+    if kind != Site.Kind.PREMISES:
         raise Refused(_("The premises decide what is sensitive: mark it there."))
 
 
