@@ -137,6 +137,12 @@ def test_skew_silence_and_an_unknown_manifest_show_without_an_error(pair):
     assert found(pair).state == "live"
     set_on_premises(pair, skew_ms=7000)
     assert found(pair).state == "clock" and "7 seconds" in page(at(pair, pair.owner))
+    assert "7 s; the other one is ahead" in page(at(pair, pair.owner))
+    set_on_premises(pair, skew_ms=-600_000)
+    assert found(pair).state == "clock" and "10 min; this one is ahead" in page(at(pair, pair.owner))
+    set_on_premises(pair, trouble="revoked")  # what was heard of the clock is older than this
+    assert found(pair).state == "trouble" and "seconds" not in page(at(pair, pair.owner))
+    set_on_premises(pair, trouble="")
     set_on_premises(pair, skew_ms=0, problem=UNKNOWN_MANIFEST)
     assert found(pair).state == "manifest" and "Until then less is sent, never more" in page(at(pair, pair.owner))
     set_on_premises(pair, problem="", seen_at=timezone.now() - timedelta(minutes=5))
@@ -206,7 +212,7 @@ def test_keys_are_changed_and_the_link_revoked_from_the_page(pair):
     assert "take new keys at the next exchange" in page(browser)
     assert browser.post(f"/links/{link.pk}/do/revoke?next={HERE}").status_code == 302
     said = page(browser)
-    assert "nothing passes" in said and "Change the keys" not in said
+    assert "nothing passes" in said and "Change the keys" not in said and "To send" not in said
     with tenant_context(pair.premises):
         assert Link.objects.get().state == "revoked"
 

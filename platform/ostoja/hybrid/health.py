@@ -77,7 +77,7 @@ class Health:
         if self.link.state != Link.State.OPEN:
             return self.link.state
         trouble = self.trouble
-        if trouble in CLOCKS or self.skewed:
+        if trouble in CLOCKS:
             return "clock"
         if trouble in MANIFESTS:
             return "manifest"
@@ -85,6 +85,8 @@ class Health:
             return "trouble"
         if trouble or self.silent:
             return "waiting"
+        if self.skewed:
+            return "clock"
         if self.link.dials and not self.progress.loaded:
             return "loading"
         if self.parked:
@@ -98,7 +100,7 @@ class Health:
 
     @property
     def skewed(self) -> bool:
-        """Whether the other site's clock is certainly another one."""
+        """Whether the other site's clock was certainly another one when it was heard last."""
         return self.progress.skew_ms > AHEAD_MS or self.progress.skew_ms < -BACK_MS
 
     @property
@@ -160,7 +162,7 @@ def sentences(health: Health) -> list[str]:
     if health.silent and not health.trouble and link.state == Link.State.OPEN:
         said.append(_("The other site is not heard. See that it runs, and that it may open HTTPS to this one. Nothing is lost: both go on, and catch up afterwards.") if not link.dials  # fmt: skip
                     else _("Nothing passes. See that the agent runs here (`ostoja up`, `ostoja doctor`) and that {where} answers.").format(where=link.url or link.site))  # fmt: skip
-    if health.skewed and health.trouble not in CLOCKS:
+    if health.state == "clock" and health.trouble not in CLOCKS:
         said.append(_("The clocks differ by {n} seconds, so that “later” is not certain. Set both by NTP.").format(n=round(abs(skew) / 1000)))  # fmt: skip
     if health.parked:
         said.append(ngettext("{n} change waits for something that has not come yet. It is tried again and blocks nothing; if it stays for an hour, verify.", "{n} changes wait for something that has not come yet. They are tried again and block nothing; if they stay for an hour, verify.", health.parked).format(n=health.parked))  # fmt: skip

@@ -112,17 +112,26 @@ def _state(link: Link) -> dict:
             {"label": _("Conflicts"), "value": found.conflicts, "tone": "amber" if found.conflicts else "", "url": "/conflicts" if found.conflicts else "", "sub": _("to decide") if found.conflicts else _("none to decide")},
             {"label": _("Parked"), "value": found.parked, "tone": "amber" if found.parked else "", "since": found.parked_at, "sub": _("nothing waits")},
             {"label": _("Being called back"), "value": found.purges, "tone": "amber" if found.purges else "", "since": found.purged_at, "sub": _("all are gone")},
-        ],
+        ] if link.state != Link.State.REVOKED else [],
         "facts": [
             {"icon": "clock", "label": _("Last heard"), "at": progress.seen_at},
             {"icon": "list-ordered", "label": _("Not numbered since"), "at": found.unsequenced_at, "none": _("none")},
             {"icon": "activity", "label": _("Today"), "value": _("{into} in, {out} out").format(into=_bytes(into), out=_bytes(out))},
-            {"icon": "timer", "label": _("Clocks differ by"), "value": _duration(abs(progress.skew_ms) / 1000)},
+            {"icon": "timer", "label": _("Clocks differ by"), "value": _skew(found)},
             {"icon": "key-round", "label": _("Keys"), "value": ngettext("{n} day old, generation {g}", "{n} days old, generation {g}", found.key_days).format(n=found.key_days, g=found.use.generation)},
             {"icon": "calendar-days", "label": _("Linked"), "at": link.enrolled_at},
         ],
         "words": link.fingerprint, "compared": _compared(link) if link.dials else None,
     }  # fmt: skip
+
+
+def _skew(found: health.Health) -> str:
+    """How far the clocks are from each other, and whose is ahead where that is certain."""
+    said = _duration(abs(found.progress.skew_ms) / 1000)
+    if not found.skewed:
+        return said
+    ahead = _("{n}; the other one is ahead") if found.progress.skew_ms > 0 else _("{n}; this one is ahead")
+    return ahead.format(n=said)
 
 
 def _lag(label: str, lag: health.Lag) -> dict:
