@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from urllib.parse import unquote
 
 import pytest
 from test_database import fill
@@ -453,7 +455,12 @@ def test_two_customers_with_one_number_can_be_merged(pair):
         found = Conflict.objects.get(rule="unique")
         owner = User.objects.get(pk=pair.owner.pk)
     browser = Browser(side, raise_request_exception=False).sign_in(owner)
-    assert "Merge into the other one" in page(browser, f"/conflicts/{found.pk}")
+    said = page(browser, f"/conflicts/{found.pk}")
+    assert said.count("Merge into the other one") == 2
+    for this, that in ((one, other), (other, one)):
+        way = html.unescape(re.search(rf'hx-get="(/parties/{this.pk}/do/merge[^"]*)"', said)[1])
+        assert f"next=/conflicts/{found.pk}" in unquote(way)
+        assert f'value="{that.pk}"' in page(browser, way)
     do(side, other, "merge", {"merged_into": str(one.pk)})
     do(side, found, "settle")
     pair.talk()

@@ -167,11 +167,23 @@ def plain_form(
     return dress(form, choices or Choices(actor))
 
 
-def verb_form(actor: Actor, entry: Entry, record, spec: Verb, data=None, choices: Choices | None = None) -> RecordForm:
-    """The form of a verb's arguments: what it asks, and what it takes of that which may be entered here."""
+def verb_form(
+    actor: Actor,
+    entry: Entry,
+    record,
+    spec: Verb,
+    data=None,
+    choices: Choices | None = None,
+    given: Mapping | None = None,
+) -> RecordForm:
+    """The form of a verb's arguments: what it asks, and what it takes of that which may be entered here.
+
+    ``given`` may have answers to begin with.
+    """
     elsewhere = held.fields(entry)
     names = [n for n in spec.arguments if n in spec.asks or n not in elsewhere]
-    return plain_form(actor, entry, names, record, data=data, asks=spec.asks, choices=choices)
+    known = {n: given[n] for n in names if given and n in given}
+    return plain_form(actor, entry, names, record, data=data, initial=known, asks=spec.asks, choices=choices)
 
 
 def data_of(form: forms.BaseForm, post: QueryDict) -> dict[str, object]:

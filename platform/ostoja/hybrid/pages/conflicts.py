@@ -241,9 +241,8 @@ def _fields(actor, found: Conflict) -> list[dict]:
 def _twins(actor, found: Conflict, record) -> list[dict]:
     """Both records of a clash, with what can be done about each."""
     made = []
-    for one in (record, disputes.twin_of(found)):
-        if one is None or not visible(actor, type(one)).filter(pk=one.pk).exists():
-            continue
+    both = [t for t in (record, disputes.twin_of(found)) if t and visible(actor, type(t)).filter(pk=t.pk).exists()]
+    for one in both:
         entry = registry.of(type(one))
         renames = found.field in writable_fields(actor, entry) and bool(explain(actor, one, "change"))
         merge = entry.verbs.get("merge")
@@ -251,10 +250,18 @@ def _twins(actor, found: Conflict, record) -> list[dict]:
             "title": title_of(one), "id": one.pk, "url": places.record_of(entry, one.pk),
             "value": getattr(one, found.field) if found.field in visible_fields(actor, entry) else _("(not visible)"),
             "rename": str(entry.fields[found.field].verbose_name) if renames else "", "key": found.field,
-            "merge_url": places.record_of(entry, one.pk, "do/merge") if merge and not why_not(one, merge) and explain(actor, one, "merge") else "",
+            "merge_url": _merge_url(found, entry, one, both) if merge and not why_not(one, merge) and explain(actor, one, "merge") else "",
             "created": one.created_at,
         })  # fmt: skip
     return made
+
+
+def _merge_url(found: Conflict, entry, one, both: list) -> str:
+    """Where a record is merged into the other one, which is filled in; and back to the conflict."""
+    into = next(n for n in entry.verbs["merge"].asks if entry.fields[n].related_model is entry.model)
+    other = next((str(t.pk) for t in both if t is not one), "")
+    given = {into: other, "next": places.record_of(registry.of(Conflict), found.pk)}
+    return places.record_of(entry, one.pk, "do/merge", given)
 
 
 def _labels(found: Conflict, stands: str) -> dict[str, str]:

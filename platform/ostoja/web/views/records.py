@@ -439,13 +439,13 @@ def _split(found: list[dict]) -> dict[str, list[dict]]:
 
 @of_object
 def do(request: HttpRequest, entry: Entry, pk, verb: str) -> HttpResponse:
-    """A verb on one record: GET asks for its arguments, POST does it."""
+    """A verb on one record: GET asks for its arguments, those in the address filled in; POST does it."""
     spec = entry.verbs.get(verb)
     if spec is None or not may(request.actor, entry, verb):
         raise NotFound(_("There is no such action."))
     (record,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     choices = forms.Choices(request.actor)
-    form = forms.verb_form(request.actor, entry, record, spec) if spec.arguments else None
+    form = forms.verb_form(request.actor, entry, record, spec, given=request.GET) if spec.arguments else None
     if request.method == "GET":
         return _verb_dialog(request, entry, record, spec, form)
     try:
