@@ -76,7 +76,7 @@ def rule_in_words(conflict: Conflict) -> str:
     """The rule that applied, and what follows from it."""
     return {
         LATEST: _("Whoever wrote last had not seen the other value. The later one stands at both sites for now; you can turn it around."),
-        STEP: _("Both sites took a step, and only one of them can stand. The premises decide on steps: theirs stands, the other one was not taken."),
+        STEP: _("Both sites took a step, and only one of them can stand. The premises decide on steps: what they decided stands, the other one was not taken."),
         OWNED: _("One site decides on this, and its value stands; what the other site wrote was not taken."),
         DELETED: _("A deletion wins over changes that were made meanwhile. What was changed is kept below, and the record can be brought back with one click."),
         KEPT: _("The other site deleted it, but a rule here did not allow that. So it stays at both sites until you decide."),
