@@ -302,7 +302,8 @@ def test_both_sites_decided_on_one_deal_and_the_premises_stand(pair):
     assert "Decided at both sites" in said and "Won" in said and "Lost" in said
 
 
-def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along(pair):
+def won_here_lost_there(pair):
+    """The conflict of a deal that was won on the premises and lost in the cloud, and why it was lost."""
     reason = do(pair.premises, LostReason, "add", {"name": "Price"})
     pair.talk()
     by(pair, pair.anna, pair.deal, "win")
@@ -310,6 +311,11 @@ def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along
     pair.talk()
     with tenant_context(pair.premises):
         conflict = Conflict.objects.get(field="state", state="open")
+    return conflict, reason
+
+
+def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along(pair):
+    conflict, reason = won_here_lost_there(pair)
     assert conflicts(pair) > 1
     browser = at(pair, pair.owner)
     said = page(browser, f"/conflicts/{conflict.pk}")
@@ -322,13 +328,7 @@ def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along
 
 
 def test_leaving_a_step_as_it_is_decides_what_it_took_along_too(pair):
-    reason = do(pair.premises, LostReason, "add", {"name": "Price"})
-    pair.talk()
-    by(pair, pair.anna, pair.deal, "win")
-    do(pair.cloud, pair.deal, "lose", {"lost_reason": reason.pk})
-    pair.talk()
-    with tenant_context(pair.premises):
-        conflict = Conflict.objects.get(field="state", state="open")
+    conflict, _reason = won_here_lost_there(pair)
     by(pair, pair.anna, conflict, "keep_ours")
     pair.talk()
     assert {value(side, pair.deal, "state") for side in (pair.premises, pair.cloud)} == {"won"}
