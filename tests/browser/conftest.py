@@ -15,6 +15,7 @@ CHROMIUM = (
     or shutil.which("chromium-browser")
     or shutil.which("google-chrome")
 )
+PATIENCE = 20_000  # milliseconds for what a page shows or does; a machine that has other work to do is slow
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -31,8 +32,9 @@ def chromium():
     """The browser; where there is none, the tests say so instead of passing."""
     if not CHROMIUM:
         pytest.skip("Chromium is not installed, so the browser tests did not run. Install it: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # the driver's event loop runs in this thread; Django must not take our own queries for asynchronous ones
         os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -92,7 +94,7 @@ def open_page(chromium, port, tenant, owner):
         key = browser.cookies[settings.SESSION_COOKIE_NAME]
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": getattr(key, "value", key), "url": base}])
         page = Page(context.new_page(), base)
-        page.page.set_default_timeout(8000)
+        page.page.set_default_timeout(PATIENCE)
         try:
             yield page
             complaints = [c for c in page.complaints if not any(e in c for e in expect)]

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
+from ostoja.hybrid import agent
 from ostoja.hybrid.agent import Heard, Lane
 from ostoja.hybrid.dialling import Unreachable
+
+
+class Clock:
+    """A clock that goes on by what somebody waits; something can happen at a moment of it."""
+
+    def __init__(self):
+        self.now, self.due = 0.0, []
+
+    def at(self, moment, happens):
+        self.due.append((moment, happens))
+
+    def monotonic(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+        for moment, happens in self.due:
+            if self.now - seconds < moment <= self.now:
+                happens()
+        return False
 
 
 class Scripted(Lane):
@@ -40,11 +60,11 @@ def test_pauses_grow_with_every_fault_and_begin_anew_after_an_exchange(monkeypat
 
 
 @pytest.mark.parametrize(("error", "woken"), [(Unreachable("away"), True), (RuntimeError("a fault of ours"), False)])
-def test_a_lane_that_hears_the_other_site_wakes_those_that_waited_for_it(error, woken):
-    heard = Heard()
+def test_a_lane_that_hears_the_other_site_wakes_those_that_waited_for_it(monkeypatch, error, woken):
+    heard, clock = Heard(), Clock()
+    monkeypatch.setattr(agent, "time", clock)
     waiting = Scripted([], heard)
-    waiting.pause = 4.0
-    began = time.monotonic()
-    threading.Timer(0.3, lambda: setattr(heard, "at", time.monotonic())).start()
+    waiting.stopping, waiting.pause = clock, 8.0  # of which it waits four seconds at least
+    clock.at(0.3, lambda: setattr(heard, "at", clock.now))
     waiting._wait(getattr(error, "code", "") == "unreachable")
-    assert (time.monotonic() - began < 1.9) == woken
+    assert (clock.now < 4.0) == woken

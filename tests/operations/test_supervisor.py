@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ostoja.operations.installation import only_one, port_of, programs, reach_broker
-from ostoja.operations.supervisor import GRACE_SECONDS, CannotRun, answers, free_port
+from ostoja.operations.supervisor import CannotRun, answers, free_port
 
 SERVER = """
 import http.server, sys
@@ -21,7 +21,7 @@ class Fine(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Fine).serve_forever()
 """
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 BROKEN = "raise ImportError('no module named harmony')"
 WITH_CHILD = (
     "import subprocess, sys, time; c = subprocess.Popen(['sleep', '60']); print(c.pid, flush=True); time.sleep(60)"
@@ -32,8 +32,11 @@ import sys
 from pathlib import Path
 from ostoja.kernel.errors import OstojaError
 from ostoja.operations.embedded.broker import EmbeddedBroker
+from ostoja.operations import supervisor
 from ostoja.operations.supervisor import Program, Supervisor, answers
 
+supervisor.GRACE_SECONDS = 600  # nothing here may need it
+supervisor.SAME_SIGNAL_SECONDS = 2
 home, port, server, other = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 broker = EmbeddedBroker(home)
 broker.start()
@@ -80,7 +83,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition, seconds: float = 8):
+def wait_for(condition, seconds: float = 30):
     """Wait until the condition is true, and answer it."""
     until = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < until:
@@ -92,15 +95,13 @@ def words_in(log: Path) -> list[str]:
     return log.read_text().split() if log.exists() else []
 
 
-def test_everything_stops_on_a_signal_within_seconds(supervised, tmp_path, port):
+def test_everything_stops_on_a_signal_without_the_grace(supervised, tmp_path, port):
     process = supervised()
     assert process.stdout.readline() == "UP\n"
     (child,) = wait_for(lambda: words_in(tmp_path / "logs" / "worker.log"))
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "DOWN\n"
-    assert process.wait(5) == 0
-    assert time.monotonic() - began < GRACE_SECONDS
+    assert process.wait(60) == 0
     assert not answers("127.0.0.1", port)
     assert not alive(int(child))
     free_port("127.0.0.1", port)
@@ -130,15 +131,13 @@ def test_a_second_signal_does_not_wait_for_the_deaf(supervised, tmp_path):
     process = supervised(other=DEAF)
     process.stdout.readline()
     assert wait_for(lambda: words_in(tmp_path / "logs" / "worker.log"))
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     time.sleep(0.1)
     process.send_signal(signal.SIGTERM)  # the same one, passed on by a wrapper
-    time.sleep(0.9)
+    time.sleep(2.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.wait(10)
-    assert time.monotonic() - began < GRACE_SECONDS
+    process.wait(60)
 
 
 def test_a_web_that_never_starts_is_told_with_its_last_words(supervised):

@@ -48,8 +48,12 @@ def both(tmp_path_factory):
 
 @pytest.fixture
 def pair(both):
-    """The cloud and its premises, running."""
+    """The cloud and its premises, running, whatever the test before did to them."""
+    from installations import until
+
     both.go_on()
+    for side in both.sides.values():
+        until(side.answers, 60, side.log.read_text)
     return both
 
 

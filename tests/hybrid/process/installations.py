@@ -197,6 +197,15 @@ class Installation:
             return False
         return True
 
+    def has(self, path: str, name: str, value: Any) -> bool:
+        """Whether a record has this value by now; not while programs that were killed are starting again."""
+        try:
+            return (self.get(path) or {}).get(name) == value
+        except Refused as error:
+            if error.unknown:
+                return False
+            raise
+
     # processes
 
     def processes(self, part: str) -> list[int]:
