@@ -1,6 +1,7 @@
-"""A site that takes messages in a process of its own: ``python other_site.py <slug>``, as the server of the other site would.
+"""A site that answers messages in a process of its own: ``python other_site.py <slug> <lane>``, as the server of the other site would.
 
-Reads messages from its input and writes the answers, each behind its length; ends with its input.
+Reads messages from its input and writes the answers, each behind its length; ends with its input. To a ``push`` it says how
+far it is, to a ``pull`` what is new.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class OtherSite:
 
 
 @contextmanager
-def other_site(slug: str) -> Iterator[OtherSite]:
+def other_site(slug: str, lane: str) -> Iterator[OtherSite]:
     """The process for the tenant of this slug, as long as the block lasts."""
-    command = [sys.executable, __file__, slug]
+    command = [sys.executable, __file__, slug, lane]
     with ThreadPoolExecutor(1) as pool:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -56,8 +57,8 @@ def heard(source) -> bytes | None:
     return source.read(int.from_bytes(length, "big")) if len(length) == 8 else None
 
 
-def main(slug: str) -> None:
-    """Take what comes."""
+def main(slug: str, lane: str) -> None:
+    """Take what comes, and answer."""
     import django
 
     django.setup()
@@ -71,9 +72,10 @@ def main(slug: str) -> None:
     with tenant_context(find(slug)):
         exchange = Exchange(Link.objects.select_related("site", "progress").get())
         while (packed := heard(sys.stdin.buffer)) is not None:
-            exchange.incoming(Message.unpack(packed))
-            tell(sys.stdout.buffer, exchange.outgoing(silent=True).pack())
+            message = Message.unpack(packed)
+            exchange.incoming(message)
+            tell(sys.stdout.buffer, exchange.outgoing(silent=lane == "push", behind=message.behind).pack())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

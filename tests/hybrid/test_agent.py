@@ -8,7 +8,7 @@ import pytest
 
 from ostoja.hybrid import agent
 from ostoja.hybrid.agent import Heard, Lane
-from ostoja.hybrid.dialling import Unreachable
+from ostoja.hybrid.dialling import AWAY, Unreachable
 
 
 class Clock:
@@ -66,5 +66,5 @@ def test_a_lane_that_hears_the_other_site_wakes_those_that_waited_for_it(monkeyp
     waiting = Scripted([], heard)
     waiting.stopping, waiting.pause = clock, 8.0  # of which it waits four seconds at least
     clock.at(0.3, lambda: setattr(heard, "at", clock.now))
-    waiting._wait(getattr(error, "code", "") == "unreachable")
+    waiting._wait(getattr(error, "code", "") in AWAY)
     assert (clock.now < 4.0) == woken

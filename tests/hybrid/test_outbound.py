@@ -103,6 +103,13 @@ def test_a_name_that_nobody_named_is_not_even_looked_up(leave, way):
     assert value not in leave((way, f"{value}.{name}", 443))[0]
 
 
+def test_the_agent_says_of_a_name_that_nobody_knows_that_it_is_not_known(leave, port):
+    names = [["site.invalid", 443], ["localhost", port]]
+    unknown, deaf = leave(("site", "site.invalid", 443), ("site", "localhost", port), named=names)
+    assert unknown.startswith("unknown_name: The name in https://site.invalid:443 is not known")
+    assert deaf.startswith("unreachable: ")
+
+
 def test_an_address_that_nobody_named_is_not_looked_back(leave):
     assert refused(leave(("look_back", "192.0.2.7", 443))[0]) == "192.0.2.7"
 

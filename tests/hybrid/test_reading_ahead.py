@@ -1,4 +1,7 @@
-"""What comes behind a message of a long queue is read while that message is on its way; it leaves only while it may."""
+"""What comes behind a message of a long queue is read while that message is on its way; it leaves only while it may.
+
+Who pulls asks for it while it takes what came before.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from by_http import caller, connect
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.access.actor_of import actor_of
-from ostoja.hybrid import exchange, labels, policing, sending
-from ostoja.hybrid.exchange import Message
+from ostoja.gate import perform
+from ostoja.hybrid import exchange, labels, policing, sending, verifying
+from ostoja.hybrid.dialling import Unreachable
+from ostoja.hybrid.exchange import Busy, Message
+from ostoja.hybrid.models import Link
 from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.people import make_user
@@ -143,3 +149,95 @@ def test_the_lane_reads_it_while_it_waits_for_the_answer(pair, monkeypatch):
     sent = [e for _path, body, _headers in pair.heard for e in Message.unpack(body).envelopes if e.ops]
     assert all(ahead.batch.ops in [e.ops for e in sent] for ahead in read)
     assert len({e.seq_from for e in sent}) == len(sent)
+
+
+@pytest.fixture
+def behind(pair, monkeypatch):
+    """The same with the long queue in the cloud, from which the premises pull; gives the numbers behind which they asked."""
+    pair.talk(rounds=40)
+    for number, party in enumerate(pair.parties):
+        do(pair.cloud, party, data={"city": f"City {number}"})
+    connect(pair, monkeypatch)
+    return lambda: [n for _path, body, _headers in pair.heard if (n := Message.unpack(body).behind)]
+
+
+def pulled(pair, lane, rounds: int = 20) -> None:
+    """All that the cloud has to say is taken."""
+    for _round in range(rounds):
+        lane.pull()
+    assert [value(pair.premises, p, "city") for p in pair.parties] == [f"City {n}" for n in range(PARTIES)]
+
+
+def test_who_pulls_asks_for_what_comes_behind_while_it_takes(pair, behind, monkeypatch):
+    took, original = [], exchange.Exchange.incoming
+    monkeypatch.setattr(
+        exchange.Exchange, "incoming", lambda self, *m: took.append((self.here.number, m[0])) or original(self, *m)
+    )
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        here = lane.exchange.here.number
+        pulled(pair, lane)
+    told = [e for number, message in took if number == here for e in message.envelopes if e.ops]
+    assert len(told) > 3 and len({e.seq_from for e in told}) == len(told)
+    assert all(one.seq_to + 1 == other.seq_from for one, other in zip(told, told[1:], strict=False))
+    assert behind() and set(behind()) <= {e.seq_to for e in told}
+
+
+def test_what_came_behind_something_that_could_not_be_taken_is_asked_for_again(pair, behind, monkeypatch):
+    original, busy = exchange.Exchange.incoming, [True]
+
+    def incoming(self, message, size=0):
+        if self.here.is_owner and behind() and busy and busy.pop():
+            raise Busy("Somebody is working on the same records.")
+        return original(self, message, size)
+
+    monkeypatch.setattr(exchange.Exchange, "incoming", incoming)
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        with pytest.raises(Busy):
+            for _round in range(20):
+                lane.pull()
+        assert lane.heard is None
+        pulled(pair, lane)
+
+
+def test_what_came_over_a_link_that_is_revoked_meanwhile_is_not_taken(pair, behind):
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        while lane.heard is None:
+            lane.pull()
+        perform(SYSTEM, Link.objects.get(), "revoke")
+        before = [value(pair.premises, p, "city") for p in pair.parties]
+        with pytest.raises(Unreachable):
+            lane.pull()
+        assert [value(pair.premises, p, "city") for p in pair.parties] == before
+
+
+def test_an_older_site_that_tells_the_same_again_is_not_asked_so_twice(pair, behind, monkeypatch):
+    original = exchange.Exchange.outgoing
+    monkeypatch.setattr(exchange.Exchange, "outgoing", lambda self, **o: original(self, **{**o, "behind": 0}))
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        pulled(pair, lane)
+    assert len(behind()) == 1
+
+
+def test_what_is_marked_while_its_old_value_is_on_its_way_from_the_cloud_converges(pair, behind):
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        while lane.heard is None:
+            lane.pull()
+        for party in pair.parties[::2]:
+            labels.close(SYSTEM, Party.objects.get(pk=party.pk))
+        do(pair.premises, pair.parties[7], "delete")
+        for _round in range(20):
+            lane.pull()
+    pair.talk(rounds=40)
+    roots = []
+    for tenant in (pair.premises, pair.cloud):
+        with tenant_context(tenant):
+            roots.append(verifying.root(verifying.roots(pair.exchange(tenant))))
+    assert roots[0] == roots[1]
+    for number, party in enumerate(pair.parties):
+        if number != 7:
+            assert value(pair.premises, party, "city") == f"City {number}"

@@ -57,6 +57,8 @@ class Lane(threading.Thread):
         """Exchange until told to stop or the link is closed."""
         from django.db import connections
 
+        from .dialling import AWAY
+
         while not self.stopping.is_set():
             try:
                 if not self._work():
@@ -65,7 +67,7 @@ class Lane(threading.Thread):
                 self.pause = min(LONGEST_PAUSE, max(1.0, self.pause * 2))
                 self._tell(error)
                 connections.close_all()
-                self._wait(getattr(error, "code", "") == "unreachable")
+                self._wait(getattr(error, "code", "") in AWAY)
 
     def _went_well(self) -> None:
         self.pause, self.heard.at = 0.0, time.monotonic()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -24,6 +25,7 @@ from .recognising import LANES, Claim
 from .sites import decided, here
 
 CONNECT, READ = 10, 40  # seconds
+UNKNOWN_NAME = "unknown_name"
 KEYS = 2.0  # seconds between two looks whether new keys are due
 
 
@@ -32,6 +34,9 @@ class Unreachable(OstojaError):
 
     code = "unreachable"
     status = 502
+
+
+AWAY = (Unreachable.code, UNKNOWN_NAME)  # of faults that end when the other site can be reached
 
 
 def place_of(url: str) -> Place:
@@ -78,6 +83,13 @@ class Line:
                 f"The certificate of {self.url} is not valid ({error}): renew it there, or trust its issuer here.",
                 code="certificate",
             ) from error
+        except urllib3.exceptions.NameResolutionError as error:
+            if isinstance(error.__cause__, WayClosed):
+                raise error.__cause__ from error
+            raise Unreachable(
+                f"The name in {self.url} is not known: see that it is written right and that this machine can look names up.",
+                code=UNKNOWN_NAME,
+            ) from error
         except urllib3.exceptions.HTTPError as error:
             if isinstance(error.__cause__, WayClosed):
                 raise error.__cause__ from error
@@ -110,6 +122,13 @@ def enrol(url: str, code: str, name: str, public_key: str, epoch: int, manifest:
     return orjson.loads(response.data)
 
 
+class Heard(NamedTuple):
+    """An answer of the other site that was checked and not taken yet, and its bytes."""
+
+    answer: Message
+    size: int
+
+
 class Caller:
     """One lane of one link: ``push`` says what is new here, ``pull`` asks what is new there. The tenant must be open."""
 
@@ -122,6 +141,8 @@ class Caller:
         self.size = 0
         self.looked = -KEYS
         self.ahead: Ahead | None = None
+        self.heard: Heard | None = None
+        self.asks_behind = True
 
     def call(self, message: Message, meanwhile: Callable[[], None] | None = None) -> Message:
         """Send a message and check that the answer is the other site's; ``meanwhile`` runs here until it comes. Raises Unreachable."""
@@ -148,9 +169,7 @@ class Caller:
 
     def _post(self, what: str, body: bytes, meanwhile: Callable[[], None] | None = None) -> bytes:
         use = rotating.use_of(self.link)
-        self.link.refresh_from_db(fields=["state", "private_key", "peer_key", "reason"])
-        if self.link.state != Link.State.OPEN:
-            raise Unreachable("This link is not open any more: nothing is sent.", code=self.link.state)
+        self._check_open()
         new = bool(use.next_private_key and use.next_peer_key)
         try:
             answer = self._send(what, body, use, new=new, meanwhile=meanwhile)
@@ -162,6 +181,11 @@ class Caller:
         if using.note(self.link, self.lane, into=len(answer), out=len(body)) != Link.State.OPEN:
             raise Unreachable("This link is not open any more: nothing is taken.", code="revoked")
         return answer
+
+    def _check_open(self) -> None:
+        self.link.refresh_from_db(fields=["state", "private_key", "peer_key", "reason"])
+        if self.link.state != Link.State.OPEN:
+            raise Unreachable("This link is not open any more: nothing is sent or taken.", code=self.link.state)
 
     def _send(self, what: str, body: bytes, use: LinkUse, *, new: bool, meanwhile=None) -> bytes:
         """One signed request and its checked answer, with the present keys or the new ones."""
@@ -229,12 +253,29 @@ class Caller:
         self.ahead = self.exchange.ahead(message)
 
     def pull(self) -> int:
-        """Ask what is new there; answers how many rows were written."""
+        """Ask what is new there, and take it; answers how many rows were written.
+
+        Of a long queue what comes behind is asked for while this is taken: it is the next that is taken, if this could be.
+        """
         self._as_decided()
+        heard, self.heard = self.heard or self._ask_for(0), None
+        if self.asks_behind and self.exchange.is_far(heard.answer):
+            counts = []
+            last = heard.answer.envelopes[-1].seq_to
+            behind = self._ask_for(last, lambda: counts.append(self.exchange.incoming(*heard)))
+            if behind.answer.envelopes[-1].seq_from == last + 1:
+                self.heard = behind
+            elif self.exchange.is_far(behind.answer):
+                self.asks_behind = False  # an older site, which tells the same again
+        else:
+            self._check_open()
+            counts = [self.exchange.incoming(*heard)]
+        return sum(c.written + c.deleted + c.purged for c in counts)
+
+    def _ask_for(self, behind: int, meanwhile: Callable[[], None] | None = None) -> Heard:
         message = self.exchange.outgoing(silent=True)
+        message.behind = behind
         use = rotating.use_of(self.link)
         if (use.trouble, use.trouble_lane) == (LinkSuspect.code, self.lane):
             message.refused = use.trouble
-        answer = self.call(message)
-        counts = self.exchange.incoming(answer, self.size)
-        return counts.written + counts.deleted + counts.purged
+        return Heard(self.call(message, meanwhile), self.size)

@@ -85,25 +85,21 @@ class Message:
 
     ``knows`` is the hash of the receiver's manifest that the sender has; ``manifest`` the sender's own, sent along when
     the other side does not know it yet. ``refused`` is the code of why the last message of the receiver was not taken.
+    ``behind`` is the number behind which the sender wishes to hear more: it takes what came up to there just now.
     """
 
     envelopes: list[Envelope] = field(default_factory=list)
     manifest: bytes = b""
     knows: str = ""
     refused: str = ""
+    behind: int = 0
 
     @undisturbed()
     def pack(self) -> bytes:
         """The message as bytes: sealed envelopes behind a head, compressed."""
         parts = [encode(e) for e in self.envelopes]
-        head = orjson.dumps(
-            {
-                "manifest": self.manifest.decode(),
-                "knows": self.knows,
-                "refused": self.refused,
-                "parts": [len(p) for p in parts],
-            }
-        )
+        said = {"manifest": self.manifest.decode(), "knows": self.knows, "refused": self.refused}
+        head = orjson.dumps({**said, "behind": self.behind, "parts": [len(p) for p in parts]})
         return zstandard.ZstdCompressor(level=LEVEL).compress(len(head).to_bytes(4, "big") + head + b"".join(parts))
 
     @classmethod
@@ -118,7 +114,12 @@ class Message:
             for size in said["parts"]:
                 envelopes.append(decode(raw[at : at + size]))
                 at += size
-            return cls(envelopes, said["manifest"].encode(), said["knows"], str(said.get("refused", "")))
+            manifest, refused, behind = (
+                said["manifest"].encode(),
+                str(said.get("refused", "")),
+                int(said.get("behind", 0)),
+            )
+            return cls(envelopes, manifest, said["knows"], refused, behind)
         except OtherProtocol as error:
             raise BadMessage(
                 f"The other site speaks protocol {error.number} and this one {PROTO}: update the older of both.",
@@ -189,8 +190,11 @@ class Exchange:
         return replace(ahead.batch, high=self._last())
 
     @undisturbed()
-    def outgoing(self, *, silent: bool = False, ahead: Ahead | None = None) -> Message:
-        """What this site has to say now; ``silent``: nothing but how far it is. Raises Retired."""
+    def outgoing(self, *, silent: bool = False, ahead: Ahead | None = None, behind: int = 0) -> Message:
+        """What this site has to say now; ``silent``: nothing but how far it is. Raises Retired.
+
+        ``behind``: what comes after this number, as all before it is on its way already.
+        """
         self._fresh()
         if self.here.retired:
             raise Retired(OLDER)
@@ -205,7 +209,9 @@ class Exchange:
             return message
         control = self._control()
         if theirs and self._may_send():
-            data = self._still(ahead) or self.sender.batch(acked, head(), MOST_ENTRIES)
+            last = head()
+            after = behind if acked < behind < last else acked
+            data = self._still(ahead) or self.sender.batch(after, last, MOST_ENTRIES)
         self._note([*data.ops, *control])
         mark_shipped(self.link.site.number, data.ships)
         message.envelopes += [self._envelope(CONTROL, data, control), self._envelope(DATA, data, data.ops)]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from . import dialling
 from .exchange import OLDER, UNKNOWN_MANIFEST
 from .models import Conflict, Link, LinkUse, Parked, Progress, PurgeCase
 from .rotating import LASTS, use_of
@@ -36,7 +37,7 @@ STATES = {
     "locked": (gettext_lazy("Locked"), "red"),
     "revoked": (gettext_lazy("Revoked"), "gray"),
 }
-CLOCKS, MANIFESTS, AWAY = ("clock_suspect", "stamps_ahead"), ("not_open", "unknown_manifest"), ("unreachable", "busy")
+CLOCKS, MANIFESTS, AWAY = ("clock_suspect", "stamps_ahead"), ("not_open", "unknown_manifest"), (*dialling.AWAY, "busy")
 
 PROBLEMS = {UNKNOWN_MANIFEST: "unknown_manifest", OLDER[:300]: "older_copy"}
 
@@ -178,6 +179,7 @@ def trouble_in_words(link: Link, code: str) -> str:
     where = link.url or str(link.site)
     return {
         "unreachable": _("{where} does not answer. See that it runs and that this site may open HTTPS to it; nothing is lost meanwhile."),
+        "unknown_name": _("The name in {where} is not known here. See that it is written right and that this machine can look names up (DNS); nothing is lost meanwhile."),
         "certificate": _("The certificate of {where} is not valid: it has expired, or its issuer is not known here. Renew it there, or let this machine trust the issuer."),
         "not_signed": _("An answer was not signed by {where}: something in between changes what passes. Let this address pass your proxy without inspection, and compare the fingerprint."),
         "link_closed": _("{where} does not know this link, or not with this key: it was restored from an older backup, or the link was made anew. Revoke the link here and link the site again."),

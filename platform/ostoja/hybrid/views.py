@@ -156,7 +156,7 @@ def _answer(request: HttpRequest, line: Exchange, message: Message) -> Message:
                 line.progress.refresh_from_db()
         finally:
             WAITERS.release()
-    return line.outgoing()
+    return line.outgoing(behind=message.behind)
 
 
 def _problem(status: int, code: str, detail: str) -> HttpResponse:
