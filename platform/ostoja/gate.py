@@ -12,7 +12,7 @@ from django.db import connection, models, transaction
 from django.utils.translation import gettext as _
 
 from ostoja.access.narrowing import as_of_now, concerns
-from ostoja.access.policy import explain, find, may, out_of_sight, require, visible, writable_fields
+from ostoja.access.policy import explain, find, must, out_of_sight, require, visible, writable_fields
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
@@ -89,12 +89,7 @@ def _lock_parent(entry: Entry, target: type[Record] | Record, data: Mapping) -> 
 
 
 def _add(actor: Actor, entry: Entry, data: dict, history: bool) -> Record:
-    if not may(actor, entry, "add"):
-        raise NotAllowed(
-            _("Your role does not include “{verb}” on {things}.").format(
-                verb=_("add"), things=entry.model._meta.verbose_name_plural
-            )
-        )
+    must(actor, entry, "add")
     lines = _take_lines(entry, data)
     names = writable_fields(actor, entry, history=history)
     record = entry.model(**_defaults(actor, entry, names, data))
@@ -408,12 +403,7 @@ class Many:
 
     def add(self, rows: Sequence[Mapping]) -> list[Outcome]:
         """Add one record per row; one transaction for those that are accepted. Rows may carry lines."""
-        if not may(self.actor, self.entry, "add"):
-            raise NotAllowed(
-                _("Your role does not include “{verb}” on {things}.").format(
-                    verb=_("add"), things=self.entry.model._meta.verbose_name_plural
-                )
-            )
+        must(self.actor, self.entry, "add")
         outcomes = [Outcome(i) for i in range(len(rows))]
         children: dict[int, list[tuple[Entry, Record]]] = {}
         for outcome, row in zip(outcomes, rows, strict=True):

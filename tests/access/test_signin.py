@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 from zxcvbn import feedback
 
 from ostoja.access import links, passwords, sessions, signin
@@ -191,6 +192,14 @@ def test_changing_the_password_ends_the_other_sessions_and_tells_by_mail(owner, 
     assert work()[0].subject == "Your password was changed"
     change = Change.objects.filter(verb="change_password").get()
     assert change.actor == f"user:{owner.pk}" and "password" not in (change.old or {})
+
+
+def test_why_a_password_is_weak_is_said_in_the_language_of_the_person():
+    said = passwords.problems_of("password1234567")
+    assert len(said) > 1
+    with translation.override("pl"):
+        polish = passwords.problems_of("password1234567")
+    assert len(polish) == len(said) and not set(polish) & set(said)
 
 
 # --- forgotten --------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """`ostoja tenant` and `ostoja fleet`: a tenant's life from the command line."""
 
 import json
+from urllib.parse import urlsplit
 
 from django.db import connections
 
 from ostoja.tenancy.context import schema_context
 from ostoja.tenancy.provisioning import create, open_up
+from ostoja.testing.clients import Browser, host_of
 
 
 def facts(done) -> dict:
@@ -30,6 +32,19 @@ def test_a_life(command):
     assert [one["state"] for one in facts(command("tenant", "list", "--all", "--json"))] == ["deleted"]
     assert command("tenant", "restore", "zuraw").stderr == "“zuraw” is open again.\n"
     assert facts(command("tenant", "delete", "zuraw", "--yes", "--json"))["state"] == "deleted"
+
+
+def test_a_person_sets_a_password_by_the_link_of_the_command_line(command, tenant, owner):
+    told = facts(command("tenant", "password", tenant.slug, "--user", owner.email.upper(), "--json"))
+    path = urlsplit(told["link"]).path
+    assert (told["user"], told["minutes"], urlsplit(told["link"]).hostname) == (owner.email, 60, host_of(tenant))
+    browser, new = Browser(tenant), "a longer sentence than before"
+    assert owner.email in browser.get(path).content.decode()
+    assert browser.post(path, {"new": new}).status_code == 302
+    assert Browser(tenant).post("/sign-in", {"email": owner.email, "password": new}).status_code == 302
+    assert browser.get(path).status_code >= 400  # it counts once
+    done = command("tenant", "password", tenant.slug, "--user", "nobody@example.com")
+    assert done.returncode == 1 and "has no user “nobody@example.com” who may sign in" in done.stderr
 
 
 def test_a_tenant_that_is_not_there_is_one_sentence(command):

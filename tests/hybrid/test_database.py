@@ -13,6 +13,7 @@ from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User
+from ostoja.access.policy import may
 from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
 from ostoja.gate import perform
 from ostoja.hybrid import exchange, sending
@@ -21,9 +22,10 @@ from ostoja.hybrid.models import Absent, Conflict, Parked
 from ostoja.hybrid.sites import head
 from ostoja.journal.context import changing
 from ostoja.journal.models import Change
-from ostoja.kernel.errors import Refused
+from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.party.models import Party
 from ostoja.tenancy.context import schema_context, tenant_context
+from ostoja.testing.clients import Browser
 from ostoja.testing.people import make_user
 
 
@@ -75,6 +77,23 @@ def test_what_the_premises_keep_is_refused_in_the_cloud_in_the_readers_words(pai
     with pytest.raises(Refused) as refused, translation.override("pl"):
         do(pair.cloud, Pipeline, "add", {"name": "Inny", "position": 2})
     assert (refused.value.code, refused.value.message) == ("hybrid_owned", "Prowadzi to siedziba firmy: zmień to tam.")
+
+
+def test_what_the_premises_decide_is_not_offered_in_the_cloud(pair, owner_there):
+    user = owner_there.user
+    for tenant, offered in ((pair.cloud, False), (pair.premises, True)):
+        with tenant_context(tenant):
+            actor = actor_of(User.objects.get(pk=user.pk))
+            for verb in ("add", "change", "delete", "import"):
+                assert may(actor, Pipeline, verb) == offered, verb
+            assert may(actor, Pipeline, "view") and may(actor, Party, "add")
+            page = Browser(tenant, raise_request_exception=False).sign_in(user).get("/products")
+            assert ("/products/new" in page.content.decode()) == offered
+    with tenant_context(pair.cloud):
+        answer = Browser(pair.cloud, raise_request_exception=False).sign_in(user).get("/products/new")
+        assert answer.status_code == 403 and "kept on the premises: change it there" in answer.content.decode()
+        with pytest.raises(NotAllowed, match="kept on the premises"):
+            perform(actor_of(User.objects.get(pk=user.pk)), Pipeline, "add", {"name": "Other", "position": 2})
 
 
 def test_a_change_here_is_there(pair):
@@ -172,8 +191,6 @@ def test_two_new_records_with_one_number_are_both_kept(pair):
 
 
 def test_what_belongs_to_the_premises_is_refused_in_the_cloud(pair):
-    from ostoja.kernel.errors import Refused
-
     with tenant_context(pair.cloud):
         pipeline = Pipeline.objects.get()
     with pytest.raises(Refused):

@@ -105,6 +105,7 @@ def test_what_is_parked_or_called_back_is_counted_with_the_oldest(pair):
     ("error", "state", "words"),
     [
         (Unreachable("x"), "waiting", "does not answer"),
+        (Unreachable("x", code="unknown_name"), "waiting", "can look names up"),
         (Unreachable("x", code="certificate"), "trouble", "The certificate of"),
         (Unreachable("x", code="not_signed"), "trouble", "without inspection"),
         (Unreachable("x", code="link_closed"), "trouble", "does not know this link"),
@@ -286,3 +287,9 @@ def test_status_on_the_command_line_says_the_same(pair, capsys):
         "problems"
     ][0]
     assert json.dumps(line, default=str)
+
+
+def test_who_signs_in_reads_that_every_site_has_passwords_of_its_own(pair, lender):
+    words = "Every site has passwords of its own"
+    for tenant, told in ((pair.cloud, True), (pair.premises, True), (lender.lend(), False)):
+        assert (words in page(Browser(tenant), "/sign-in")) == told

@@ -15,7 +15,7 @@ from ostoja.kernel.actors import ALL_CLASSES, Actor
 from ostoja.kernel.errors import NotAllowed
 
 from .models import User
-from .narrowing import as_of_now, objects_sql
+from .narrowing import as_of_now, elsewhere_sql, objects_sql
 
 # What everybody may do without a role: with what is their own, and nothing else.
 EVERYBODY = {
@@ -40,17 +40,20 @@ SELECT who.*, {columns},
   (SELECT coalesce(jsonb_agg(jsonb_build_array(r.grants, r.classes)), '[]')
      FROM access_userrole ur JOIN access_role r ON r.id = ur.role_id WHERE ur.user_id = u.id)::text,
   (SELECT coalesce(array_agg(b.id::text), '{{}}') FROM below b),
-  {narrowed}
+  {narrowed}, {elsewhere}
 FROM who JOIN access_user u ON u.id = who.user_id
 """
 
 
 class Rights(NamedTuple):
-    """What the query tells of somebody's rights: roles as JSON, departments, and the objects of which something is out of sight."""
+    """What the query tells of somebody's rights: roles as JSON, departments, the objects of which something is out of sight, and
+    those that are decided elsewhere.
+    """
 
     roles: str
     departments: list[str]
     narrowed: list[str]
+    elsewhere: list[str]
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +68,7 @@ def person_of(who: str, params: Sequence, extra: int) -> tuple[tuple, User, Righ
     """
     names = _columns()
     sql = f"WITH RECURSIVE who AS ({who})" + PERSON.format(
-        columns=", ".join(f'u."{n}"' for n in names), narrowed=objects_sql()
+        columns=", ".join(f'u."{n}"' for n in names), narrowed=objects_sql(), elsewhere=elsewhere_sql()
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
@@ -74,7 +77,7 @@ def person_of(who: str, params: Sequence, extra: int) -> tuple[tuple, User, Righ
         return None
     start = 1 + extra
     user = User.from_db("default", names, row[start : start + len(names)])
-    return row[1:start], user, Rights(*row[-3:])
+    return row[1:start], user, Rights(*row[-4:])
 
 
 @lru_cache(maxsize=512)
@@ -141,6 +144,7 @@ def build(
         superuser=user.is_owner,
         limits=limits,
         narrowed=frozenset(rights.narrowed),
+        elsewhere=frozenset(rights.elsewhere),
         user=user,
         session_key=session_key,
         language=user.language,

@@ -1,4 +1,4 @@
-"""What is out of somebody's sight whatever their roles say: rooms above declare it here, and the policy asks it with every question."""
+"""What is out of somebody's sight, or not theirs to decide, whatever their roles say: rooms above declare it, the policy asks it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,38 @@ class Narrowing:
     condition: Callable[[Actor, Entry], Q | None]
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where objects are decided at another place. ``objects`` answers the SQL of an array of their labels in the open tenant, read
+    by the query that makes an actor; ``why`` the sentence for whoever would change one of them here.
+    """
+
+    objects: Callable[[], str]
+    why: Callable[[Entry], str]
+
+
 _declared: list[Narrowing] = []
+_elsewhere: list[Elsewhere] = []
 
 
 def narrow(objects: str, condition: Callable[[Actor, Entry], Q | None]) -> None:
     """Declare a reason for which records are out of people's sight."""
     _declared.append(Narrowing(objects, condition))
+
+
+def decided_elsewhere(objects: Callable[[], str], why: Callable[[Entry], str]) -> None:
+    """Declare objects of which nothing can be added, changed or deleted here."""
+    _elsewhere.append(Elsewhere(objects, why))
+
+
+def elsewhere_sql() -> str:
+    """The SQL of all objects that are decided elsewhere than in the open tenant's database."""
+    return " || ".join(f"coalesce(({one.objects()})::text[], {NONE})" for one in _elsewhere) or NONE
+
+
+def why_elsewhere(entry: Entry) -> str:
+    """The sentence for whoever would change here what is decided elsewhere."""
+    return next((said for one in _elsewhere if (said := one.why(entry))), "")
 
 
 def objects_sql() -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from django.db.models import Case, F, Q, QuerySet, When
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NoActor, NotAllowed, NotFound
@@ -15,11 +16,15 @@ from ostoja.kernel.record import EDITING, SYSTEM_FIELDS
 from ostoja.kernel.registry import Entry, get, of
 from ostoja.kernel.surfaces import resolve
 
-from .narrowing import as_of_now, concerns, in_sight
+from .narrowing import as_of_now, concerns, in_sight, why_elsewhere
 
 NOTHING = Q(pk__in=[])
 READING = ("view", "export")
 REWRITING = ("change", "delete")
+WORDS = {
+    "view": gettext_noop("view"), "add": gettext_noop("add"), "change": gettext_noop("change"), "delete": gettext_noop("delete"),
+    "import": gettext_noop("import"), "export": gettext_noop("export"),
+}  # fmt: skip
 MARKING = "mark-sensitive"
 # Rights that no role grants by themselves: whoever has the other one has them too, even on what lasts.
 COMES_WITH = {MARKING: "change"}
@@ -68,7 +73,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 
     Parts of a record (lines, contact points) follow their parent: seeing it shows them, changing it changes them.
     """
-    if _done_by_nobody(entry, verb):
+    if _done_by_nobody(actor, entry, verb):
         return None
     verb = COMES_WITH.get(verb, verb)
     while entry.parent is not None:
@@ -87,9 +92,11 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
     return None
 
 
-def _done_by_nobody(entry: Entry, verb: str) -> bool:
-    """Whether nobody may do this: what is written automatically is only read, what is lasting is added, read
-    and marked; their own verbs are done on both."""
+def _done_by_nobody(actor: Actor, entry: Entry, verb: str) -> bool:
+    """Whether nobody may do this here: what is decided elsewhere or written automatically is only read, what is lasting is added,
+    read and marked; their own verbs are done on the last two."""
+    if entry.label in actor.elsewhere and verb not in READING:
+        return True
     surface = entry.surface
     kept = surface.automatic and verb not in READING or surface.lasting and verb in REWRITING
     return kept and verb not in entry.verbs
@@ -141,22 +148,31 @@ def visible(actor: Actor, model: type, verb: str = "view") -> QuerySet:
     return rows if condition is None else rows.filter(condition)
 
 
+def why_may_not(actor: Actor, entry: Entry, verb: str) -> str:
+    """The sentence for whoever may do ``verb`` on no record of the object."""
+    if _done_by_nobody(actor, entry, verb):
+        there = entry.label in actor.elsewhere and why_elsewhere(entry)
+        return there or entry.surface.why_kept()
+    verb = COMES_WITH.get(verb, verb)
+    if not in_token(actor, entry, verb):
+        return outside_of_token(entry, verb)
+    return _("Your role does not include “{verb}” on {things}.").format(
+        verb=_(WORDS.get(verb, verb)), things=entry.model._meta.verbose_name_plural
+    )
+
+
+def must(actor: Actor, entry: Entry, verb: str) -> None:
+    """Raise NotAllowed unless the actor may do ``verb`` on any record of the object."""
+    if not may(actor, entry, verb):
+        raise NotAllowed(why_may_not(actor, entry, verb))
+
+
 def explain(actor: Actor, record, verb: str) -> Decision:
     """Whether the actor may do ``verb`` on this record, and why. One query at most, and one where the actor did not find it."""
     entry = of(type(record))
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
-        if _done_by_nobody(entry, verb):
-            return Decision(False, entry.surface.why_kept())
-        verb = COMES_WITH.get(verb, verb)
-        if not in_token(actor, entry, verb):
-            return Decision(False, outside_of_token(entry, verb))
-        return Decision(
-            False,
-            _("Your role does not include “{verb}” on {things}.").format(
-                verb=verb, things=entry.model._meta.verbose_name_plural
-            ),
-        )
+        return Decision(False, why_may_not(actor, entry, verb))
     if not record._state.adding and not sees(actor, record):
         return Decision(False, absent(entry))
     condition = scope_filter(actor, entry, scope)

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import may
+from ostoja.access.policy import must
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, SignInNeeded
 from ostoja.kernel.ids import parse_uuid
@@ -134,18 +134,8 @@ def entry_at(request: HttpRequest, slug: str, verb: str = "view") -> Entry:
     entry = registry.by_slug(slug)
     if entry is None:
         raise NotFound(_("There is no object “{slug}”. GET /api/v1/me lists those you may see.").format(slug=slug))
-    if not may(request.actor, entry, verb):
-        raise NotAllowed(_reason(request, entry, verb))
+    must(request.actor, entry, verb)
     return entry
-
-
-def _reason(request: HttpRequest, entry: Entry, verb: str) -> str:
-    things = entry.model._meta.verbose_name_plural
-    if request.actor.limits is not None:
-        return _("The API token, or its user's role, does not include “{verb}” on {things}.").format(
-            verb=verb, things=things
-        )
-    return _("Your role does not include “{verb}” on {things}.").format(verb=verb, things=things)
 
 
 def key_in(entry: Entry, text: str):

@@ -86,7 +86,8 @@ def enrol(
                 reaching.set_address(Actor.system("Command line"), address)
         facts = {"tenant": tenant.slug, "link": str(link.pk), "fingerprint": link.fingerprint}
     answer(facts, as_json, lambda told: print(
-        f"Linked. Compare these words with those at the other site (Settings, Links): {told['fingerprint']}"
+        f"Linked. Compare these words with those at the other site (Settings, Links): {told['fingerprint']}\n"
+        f"Passwords do not travel: `ostoja tenant password {told['tenant']} --user EMAIL` gives a person's link to set one here."
     ))  # fmt: skip
 
 

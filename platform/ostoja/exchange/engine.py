@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from ostoja import gate
-from ostoja.access.policy import may, visible
+from ostoja.access.policy import must, visible
 from ostoja.kernel.actors import Actor
 from ostoja.kernel.errors import NotAllowed, Refused
 from ostoja.kernel.ids import parse_uuid
@@ -109,12 +109,7 @@ class Engine:
     def __init__(
         self, actor: Actor, entry: Entry, plan: Plan, table: Table, *, cause: uuid.UUID | None, options: Mapping
     ):
-        if not may(actor, entry, "import"):
-            raise NotAllowed(
-                _("Your role does not include “{verb}” on {things}.").format(
-                    verb=_("import"), things=entry.model._meta.verbose_name_plural
-                )
-            )
+        must(actor, entry, "import")
         self.actor, self.entry, self.plan, self.table, self.cause, self.options = (
             actor,
             entry,

@@ -20,12 +20,12 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import find, may, visible, visible_fields
+from ostoja.access.policy import find, may, must, visible, visible_fields
 from ostoja.jobs.queue import queue
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
-from ostoja.kernel.errors import NotAllowed, NotFound, Refused
+from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.registry import Entry
 from ostoja.tenancy.context import current_tenant
 
@@ -48,12 +48,7 @@ def entry_for(actor: Actor, label: str) -> Entry:
     entry = registry.get(label) or registry.by_slug(label)
     if entry is None or not may(actor, entry, "view"):
         raise NotFound(_("There is no object “{label}”.").format(label=label))
-    if not may(actor, entry, "export"):
-        raise NotAllowed(
-            _("Your role does not include “{verb}” on {things}.").format(
-                verb=_("export"), things=entry.model._meta.verbose_name_plural
-            )
-        )
+    must(actor, entry, "export")
     return entry
 
 

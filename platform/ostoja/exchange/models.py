@@ -11,13 +11,13 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ostoja.access.policy import may
+from ostoja.access.policy import must
 from ostoja.jobs.models import Job
 from ostoja.jobs.queue import cancel, queue
 from ostoja.kernel import registry
 from ostoja.kernel.constraints import Check, Follows, Frozen
 from ostoja.kernel.data import Data, Sync
-from ostoja.kernel.errors import NotAllowed, Refused
+from ostoja.kernel.errors import Refused
 from ostoja.kernel.fields import ObjectField
 from ostoja.kernel.record import Record, Thing, verb
 
@@ -178,12 +178,7 @@ class ImportRun(Record):
             return
         if verb not in job_of:
             return
-        if not may(actor, self.entry, "import"):
-            raise NotAllowed(
-                _("Your role does not include “{verb}” on {things}.").format(
-                    verb=_("import"), things=self.entry.model._meta.verbose_name_plural
-                )
-            )
+        must(actor, self.entry, "import")
         if verb != "undo" and not self.mapping.get("columns"):
             raise Refused(_("Say first where the columns go."), fields={"mapping": [_("It is empty.")]})
         self.job_id = queue(actor, job_of[verb], str(self.name), run=str(self.pk)).pk

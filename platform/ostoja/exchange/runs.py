@@ -14,11 +14,11 @@ from django.db import models, transaction
 from django.utils.translation import gettext as _
 
 from ostoja import gate
-from ostoja.access.policy import find, may, visible, visible_fields
+from ostoja.access.policy import find, may, must, visible, visible_fields
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.actors import Actor
-from ostoja.kernel.errors import NotAllowed, NotFound, Refused
+from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.registry import Entry
 from ostoja.tenancy.context import current_tenant
 
@@ -42,12 +42,7 @@ def entry_for(actor: Actor, label: str) -> Entry:
     entry = registry.get(label) or registry.by_slug(label)
     if entry is None or not may(actor, entry, "view"):
         raise NotFound(_("There is no object “{label}”.").format(label=label))
-    if not may(actor, entry, "import"):
-        raise NotAllowed(
-            _("Your role does not include “{verb}” on {things}.").format(
-                verb=_("import"), things=entry.model._meta.verbose_name_plural
-            )
-        )
+    must(actor, entry, "import")
     return entry
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 
 from django.db import connection
+from django.utils.translation import gettext as _
 
+from ostoja.access.narrowing import decided_elsewhere
+from ostoja.kernel import registry
+from ostoja.kernel.data import Sync
+from ostoja.kernel.registry import Entry
 from ostoja.tenancy.context import opening
 
 from .core.terms import Manifest
+from .install import KEPT
 from .levels import tables_under
 from .models import Link, Site
 from .sites import manifest_in_force, policy_in_force
@@ -35,6 +41,26 @@ def is_hybrid() -> bool:
 def is_cloud() -> bool:
     """Whether this site of the open tenant is the cloud's."""
     return kind_here() == Site.Kind.CLOUD
+
+
+@lru_cache(maxsize=1)
+def _decided_elsewhere() -> str:
+    """The objects of which the database of this kind of site takes nothing but from the site that decides (``install``)."""
+    kept = {by: [e.label for e in registry.entries() if e.model.sync == by] for by in (Sync.PREMISES, Sync.CLOUD)}
+    away = {
+        Site.Kind.CLOUD: kept[Sync.PREMISES],
+        Site.Kind.PREMISES: kept[Sync.CLOUD],
+        Site.Kind.DESKTOP: [*kept[Sync.PREMISES], *kept[Sync.CLOUD]],
+    }
+    cases = " ".join(f"WHEN '{kind}' THEN '{{{','.join(labels)}}}'" for kind, labels in away.items())
+    return f"SELECT CASE kind {cases} END FROM hybrid_site WHERE here"
+
+
+def _why(entry: Entry) -> str:
+    return _(KEPT[by]) if (by := str(entry.model.sync)) in KEPT else ""
+
+
+decided_elsewhere(_decided_elsewhere, _why)
 
 
 def travelling(kind: str) -> Tables:

@@ -25,7 +25,8 @@ class Actor:
     ``user_id`` is the person on whose behalf it is done (None for the system); ``departments`` are the departments
     whose records count as the team's; ``grants`` maps a model label to {verb: scope}; ``classes`` are the data classes
     that may be seen; ``limits`` is None or the scopes of the API token that narrows the actor; ``narrowed`` are the objects
-    of which some records may be out of their sight whatever the roles say (None: nobody asked, so it may be any).
+    of which some records may be out of their sight whatever the roles say (None: nobody asked, so it may be any); ``elsewhere``
+    are those that are decided at another place: nothing of them is added, changed or deleted here.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Actor:
     superuser: bool = False
     limits: tuple[str, ...] | None = None
     narrowed: frozenset[str] | None = None
+    elsewhere: frozenset[str] = frozenset()
     user: object | None = None
     session_key: str = ""
     language: str = "en"
@@ -67,6 +69,7 @@ class Actor:
             superuser=self.superuser,
             limits=self.limits,
             narrowed=self.narrowed,
+            elsewhere=self.elsewhere,
             user=self.user,
             language=self.language,
         )

@@ -43,6 +43,20 @@ def navigation_of(request) -> list[Place]:
     return [place for asked in _navigation for place in asked(request)]
 
 
+_doors: list[Callable[..., str]] = []
+
+
+def at_sign_in(function):
+    """Declare a function of the request that answers a sentence for whoever signs in, or nothing."""
+    _doors.append(function)
+    return function
+
+
+def said_at_sign_in(request) -> list[str]:
+    """What other rooms say to whoever signs in."""
+    return [said for asked in _doors if (said := asked(request))]
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a record's card: a template, which finds ``context`` as ``part``."""

@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 
 from ostoja.access.policy import may
 from ostoja.kernel import registry
-from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, SignInNeeded
-from ostoja.kernel.registry import Entry
+from ostoja.kernel.errors import NotFound, OstojaError, SignInNeeded
 
 from . import errors, places
 
@@ -73,16 +72,6 @@ def refused(request: HttpRequest, error: OstojaError) -> HttpResponse:
 def sentence(text: object, status: int) -> HttpResponse:
     """An answer that only says why, for htmx."""
     return HttpResponse(status=status, headers={"Ostoja-Says": quote(str(text)[:600])})
-
-
-def must(entry: Entry, actor, verb: str) -> None:
-    """Raise NotAllowed unless the actor may do ``verb`` on some record of the object."""
-    if not may(actor, entry, verb):
-        raise NotAllowed(
-            _("Your role does not include “{verb}” on {things}.").format(
-                verb=verb, things=entry.model._meta.verbose_name_plural
-            )
-        )
 
 
 def absent() -> NoReturn:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import User
-from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
+from ostoja.access.policy import explain, find, may, must, visible, visible_fields, writable_fields
 from ostoja.journal.models import Change
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
@@ -25,7 +25,7 @@ from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
 from ostoja.web import additions, display, places, says
 from ostoja.web.columns import column, title_of
-from ostoja.web.inside import inside, must
+from ostoja.web.inside import inside
 
 from .. import clashes, disputes
 from ..models import Conflict
@@ -65,7 +65,7 @@ def on_card(request: HttpRequest, entry, record) -> additions.Part | None:
 @inside
 def conflicts(request: HttpRequest) -> HttpResponse:
     """``/conflicts``: what waits for a decision of whoever looks; of one record where ``record`` names it."""
-    must(registry.of(Conflict), request.actor, "view")
+    must(request.actor, registry.of(Conflict), "view")
     request.place = HERE
     rows = disputes.concerning(request.actor).select_related("site", "owner").order_by("-created_at", "-pk")
     counts = Counter(rows.values_list("about", flat=True))

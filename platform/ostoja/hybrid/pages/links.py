@@ -10,14 +10,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from ostoja.access.policy import explain, find, may, visible
+from ostoja.access.policy import explain, find, may, must, visible
 from ostoja.jobs.models import Job
 from ostoja.jobs.queue import queue
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError
 from ostoja.kernel.record import why_not
 from ostoja.web import additions, display, places, says
-from ostoja.web.inside import inside, must
+from ostoja.web.inside import inside
 from ostoja.web.views.settings import frame
 
 from .. import enrolment, health
@@ -42,7 +42,7 @@ def links(request: HttpRequest) -> HttpResponse:
 
 
 def _links(request: HttpRequest, code: str = "") -> HttpResponse:
-    must(registry.of(Link), request.actor, "view")
+    must(request.actor, registry.of(Link), "view")
     here = Site.objects.filter(here=True).first()
     found = visible(request.actor, Link).select_related("site", "progress").order_by("state", "-enrolled_at")
     context = {
@@ -207,7 +207,7 @@ class InviteForm(forms.Form):
 @inside
 def invite(request: HttpRequest) -> HttpResponse:
     """Make a one-time code; it is shown this once."""
-    must(registry.of(Link), request.actor, "view")
+    must(request.actor, registry.of(Link), "view")
     here = Site.objects.filter(here=True).first()
     if here is not None and here.number != 1:
         raise NotAllowed(_("Sites are invited in the cloud: go to “Sites and links” there."))
@@ -236,7 +236,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 @inside
 def invited(request: HttpRequest) -> HttpResponse:
     """Whether the site that was invited has come: the page again when it has."""
-    must(registry.of(Link), request.actor, "view")
+    must(request.actor, registry.of(Link), "view")
     newest = EnrolmentCode.objects.order_by("-expires_at").first()
     response = HttpResponse(status=204)
     if newest is not None and newest.used_at is not None:

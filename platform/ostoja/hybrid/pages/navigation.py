@@ -7,8 +7,18 @@ from django.utils.translation import gettext as _
 from ostoja.web import additions
 
 from ..models import PolicyRule
-from ..standing import is_hybrid
+from ..standing import is_hybrid, kind_here
 from . import policy, purges
+
+
+@additions.at_sign_in
+def own_passwords(request) -> str:
+    """Who knows a password of another site would try it here in vain."""
+    if not kind_here(request):
+        return ""
+    return _(
+        "Every site has passwords of its own: that of another site does not count here. “Forgotten?” gets you one."
+    )
 
 
 @additions.in_settings

@@ -18,6 +18,7 @@ from ostoja.kernel import registry
 from ostoja.kernel.errors import OstojaError, Refused
 
 from .. import errors, places, says
+from ..additions import said_at_sign_in
 from ..forms import blame
 from ..inside import inside
 from . import start
@@ -107,7 +108,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             except OstojaError as error:
                 status = error.status
                 blame(form, Refused(error.message))
-    context = {"form": form, "forgotten_url": "/forgotten", "next": places.come_back(request, "")}
+    context = {
+        "form": form, "forgotten_url": "/forgotten", "next": places.come_back(request, ""), "said": said_at_sign_in(request)
+    }  # fmt: skip
     return render(request, "ostoja/access/sign_in.html", context, status=status)
 
 

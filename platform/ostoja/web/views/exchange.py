@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from ostoja.access.policy import allowed, find
+from ostoja.access.policy import allowed, find, must
 from ostoja.exchange import export as exporting
 from ostoja.exchange import runs
 from ostoja.exchange.models import ExportRun, ImportRun
@@ -31,7 +31,7 @@ from ostoja.kernel.registry import Entry
 from .. import display, places, says
 from ..columns import entry_of, title_field, title_of
 from ..forms import blame
-from ..inside import inside, must, of_object
+from ..inside import inside, of_object
 from ..reading import NONE, Listing
 from ..widgets import RelationPicker
 from .lists import about, chosen_ids
@@ -103,7 +103,7 @@ def _address(run: ImportRun, part: str = "") -> str:
 @of_object
 def upload(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Step one: the file."""
-    must(entry, request.actor, "import")
+    must(request.actor, entry, "import")
     form = UploadForm(request.POST or None, request.FILES or None)
     status = 200
     if request.method == "POST":

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import SavedView, User
-from ostoja.access.policy import may, visible, visible_fields, writable_fields
+from ostoja.access.policy import may, must, visible, visible_fields, writable_fields
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
@@ -22,7 +22,7 @@ from ostoja.kernel.registry import Entry
 from .. import additions, display, forms, held, places, plain, says
 from ..columns import Column, columns, entry_of, is_concealed, label_of, row_of, title_field, title_of
 from ..concealing import concealed
-from ..inside import inside, is_htmx, must, of_object
+from ..inside import inside, is_htmx, of_object
 from ..reading import NONE, PAGE, Filter, Listing, search
 from ..widgets import RelationPicker
 
@@ -412,7 +412,7 @@ def assign(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Give the selected records another owner."""
     if "owner" not in writable_fields(request.actor, entry):
         raise NotFound(_("There is no such action."))
-    must(entry, request.actor, "change")
+    must(request.actor, entry, "change")
     chosen = _chosen(request, entry)
     form = forms.plain_form(request.actor, entry, ("owner",))
     if request.method == "GET":

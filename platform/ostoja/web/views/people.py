@@ -12,13 +12,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ostoja.access import people as engine
 from ostoja.access.links import LinkRefused
 from ostoja.access.models import Department, Invitation, User
-from ostoja.access.policy import explain, find, may, visible
+from ostoja.access.policy import explain, find, may, must, visible
 from ostoja.kernel import registry
 from ostoja.kernel.errors import OstojaError, Refused
 
 from .. import places, says
 from ..forms import blame
-from ..inside import inside, must
+from ..inside import inside
 from .account import JoinForm
 from .settings import frame
 
@@ -31,7 +31,7 @@ HERE = "/settings/people"
 def directory(request: HttpRequest) -> HttpResponse:
     """Everybody, and who was invited."""
     actor = request.actor
-    must(registry.of(User), actor, "view")
+    must(actor, registry.of(User), "view")
     context = {
         "people": [_shown(actor, one) for one in engine.directory(actor)],
         "invite_url": f"{HERE}/invite" if may(actor, Invitation, "add") else "",
@@ -119,7 +119,7 @@ class InviteForm(forms.Form):
 @inside
 def invite(request: HttpRequest) -> HttpResponse:
     """Ask a colleague to join."""
-    must(registry.of(Invitation), request.actor, "add")
+    must(request.actor, registry.of(Invitation), "add")
     form = InviteForm(request.POST or None, actor=request.actor)
     status = 200
     if request.method == "POST":

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import User
-from ostoja.access.policy import explain, find, may, visible, visible_fields, writable_fields
+from ostoja.access.policy import explain, find, may, must, visible, visible_fields, writable_fields
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused, Stale
 from ostoja.kernel.record import SYSTEM_FIELDS, why_not
@@ -36,7 +36,7 @@ from ..columns import (
     tone_of_related,
 )
 from ..concealing import concealed
-from ..inside import is_htmx, must, of_object
+from ..inside import is_htmx, of_object
 from ..story import story
 from .files import attached, is_files
 from .lists import about, subtitle
@@ -371,7 +371,7 @@ def write(request: HttpRequest, entry: Entry) -> HttpResponse:
     declared = entry.surface.timeline
     if declared is None:
         raise NotFound(_("There is no timeline here."))
-    must(entry, request.actor, "add")
+    must(request.actor, entry, "add")
     words = request.POST.get("text", "").strip()
     first, _newline, rest = words.partition("\n")
     longest = entry.fields[declared.title].max_length or 200
@@ -512,7 +512,7 @@ def delete(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
 @of_object
 def new(request: HttpRequest, entry: Entry) -> HttpResponse:
     """Add a record."""
-    must(entry, request.actor, "add")
+    must(request.actor, entry, "add")
     if held.wholly(entry):
         given = {n: request.GET[n] for n in writable_fields(request.actor, entry) if n in request.GET}
         place = held.of_object(request, entry, "new", given)

@@ -23,7 +23,7 @@ from ostoja.access import sessions as devices_of
 from ostoja.access import signin
 from ostoja.access import tokens as tokens_of
 from ostoja.access.models import Role, User
-from ostoja.access.policy import editing_verbs, explain, find, may, visible
+from ostoja.access.policy import editing_verbs, explain, find, may, must, visible
 from ostoja.journal.context import changing
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotAllowed, NotFound, OstojaError, Refused
@@ -33,7 +33,7 @@ from ostoja.tenancy import provisioning
 from .. import additions, places, says
 from ..columns import label_of
 from ..forms import blame, currencies
-from ..inside import inside, must
+from ..inside import inside
 
 
 def frame(request: HttpRequest, here: str) -> dict:
@@ -100,7 +100,7 @@ class CompanyForm(forms.Form):
 @inside
 def company(request: HttpRequest) -> HttpResponse:
     """What the installation knows of the company; its owner can change it."""
-    must(registry.get("access.user"), request.actor, "change")
+    must(request.actor, registry.get("access.user"), "change")
     tenant, own = request.tenant, request.actor.user.is_owner
     form, status = CompanyForm(request.POST or None, tenant=tenant), 200
     if request.method == "POST":
@@ -148,7 +148,7 @@ class RoleForm(forms.Form):
 @inside
 def roles(request: HttpRequest, pk=None) -> HttpResponse:
     """The roles, and the matrix of one of them."""
-    must(registry.get("access.role"), request.actor, "view")
+    must(request.actor, registry.get("access.role"), "view")
     rows = list(visible(request.actor, Role).annotate(n=Count("holders")).order_by("level", "name"))
     role = next((r for r in rows if pk and str(r.pk) == str(pk)), None) if pk else next(iter(rows), None)
     if pk and role is None:
