@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -103,3 +105,28 @@ def open_page(chromium, port, tenant, owner):
             context.close()
 
     return opened
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """Jobs wait: nothing is sent to a broker."""
+    monkeypatch.setattr("ostoja.jobs.queue.send", lambda schema, job: None)
+
+
+@pytest.fixture
+def pair(tenant, lender, quiet):
+    """The open tenant is the premises of a cloud with a customer and a deal."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "hybrid"))
+    from test_database import fill
+    from two_sites import Pair, do
+
+    from ostoja.crm.sales.models import Deal
+
+    cloud = lender.lend()
+    party = fill(cloud)
+    deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
+    made = Pair(cloud, tenant)
+    made.party, made.deal = party, deal
+    made.load()
+    made.talk()
+    return made

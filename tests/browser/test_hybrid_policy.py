@@ -1,8 +1,5 @@
 """What an owner does on the premises, in a real browser: mark, preview, the cloud gives it up, the list of purges shows it; and the policy."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
@@ -10,29 +7,6 @@ from ostoja.crm.sales.models import Deal
 from ostoja.hybrid.models import PolicyRule
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.people import make_user
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "hybrid"))
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """Jobs wait: nothing is sent to a broker."""
-    monkeypatch.setattr("ostoja.jobs.queue.send", lambda schema, job: None)
-
-
-@pytest.fixture
-def pair(tenant, lender):
-    """The open tenant is the premises of a cloud with a customer and a deal."""
-    from test_database import fill
-    from two_sites import Pair, do
-
-    cloud = lender.lend()
-    party = fill(cloud)
-    made = Pair(cloud, tenant)
-    made.deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
-    made.load()
-    made.talk()
-    return made
 
 
 def test_a_deal_is_marked_after_a_look_and_its_purge_is_shown_until_it_is_gone(pair, open_page, owner):

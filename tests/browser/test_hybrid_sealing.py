@@ -1,11 +1,9 @@
 """Sealing in a real browser: a deal is sealed after a look, a colleague is let in, sees it on a phone, and is taken off the list."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
+from ostoja import gate
 from ostoja.access.models import UserRole
 from ostoja.crm.sales.models import Deal
 from ostoja.hybrid.models import Insider
@@ -13,34 +11,17 @@ from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
 from ostoja.testing.people import make_role, make_user
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "hybrid"))
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """Jobs wait: nothing is sent to a broker."""
-    monkeypatch.setattr("ostoja.jobs.queue.send", lambda schema, job: None)
-
 
 @pytest.fixture
-def firm(tenant, lender):
-    """The open tenant is the premises of a cloud with a customer and a deal; Anna and Piotr have the same role."""
-    from test_database import fill
-    from two_sites import Pair, do
-
-    cloud = lender.lend()
-    party = fill(cloud)
-    made = Pair(cloud, tenant)
-    made.deal = do(cloud, Deal, "add", {"title": "Hundred chairs", "party": party.pk, "amount": "100.00"})
-    do(cloud, Deal, "add", {"title": "Two tables", "party": party.pk, "amount": "20.00"})
-    made.load()
-    made.talk()
-    made.anna, made.piotr = make_user("Anna Nowak"), make_user("Piotr Lis")
+def firm(pair):
+    """The premises of a firm with two deals, at which Anna and Piotr have the same role."""
+    gate.perform(Actor.system("Test"), Deal, "add", {"title": "Two tables", "party": pair.party.pk, "amount": "20.00"})
+    pair.anna, pair.piotr = make_user("Anna Nowak"), make_user("Piotr Lis")
     role = make_role({"*": {"*": "all"}})
     with changing(Actor.system("Test"), "add"):
-        for one in (made.anna, made.piotr):
+        for one in (pair.anna, pair.piotr):
             UserRole.objects.create(user=one, role=role)
-    return made
+    return pair
 
 
 def test_a_deal_is_sealed_and_a_colleague_is_let_in_and_taken_off_again(firm, open_page, owner):

@@ -14,6 +14,7 @@ from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User, UserRole
 from ostoja.crm.sales.models import Deal, DealLine, LostReason
 from ostoja.gate import perform
+from ostoja.hybrid import disputes
 from ostoja.hybrid.models import Absent, Conflict, Link
 from ostoja.journal.context import changing
 from ostoja.kernel.actors import Actor
@@ -325,6 +326,27 @@ def test_turning_a_step_around_is_one_click_and_decides_what_the_step_took_along
     for side in (pair.premises, pair.cloud):
         assert value(side, pair.deal, "state") == "lost" and value(side, pair.deal, "lost_reason_id") == reason.pk
     assert conflicts(pair) == 0
+
+
+def test_what_a_step_took_along_is_shown_with_it_and_not_asked_about_alone(pair):
+    conflict, _reason = won_here_lost_there(pair)
+    browser = at(pair, pair.anna)
+    listed = page(browser, "/conflicts")
+    assert listed.count(f"/conflicts/{conflict.pk}") and len(set(re.findall(r"/conflicts/[0-9a-f-]{36}", listed))) == 1
+    said = page(browser, f"/conflicts/{conflict.pk}")
+    assert said.count("Price") == 1 and "Stage" in said
+    with tenant_context(pair.premises):
+        assert disputes.concerning(actor_of(pair.anna)).count() == 1 < Conflict.objects.filter(state="open").count()
+
+
+def test_nobody_is_asked_when_a_deal_that_both_won_was_closed(pair):
+    by(pair, pair.anna, pair.deal, "win")
+    do(pair.cloud, pair.deal, "win")
+    pair.talk()
+    for side in (pair.premises, pair.cloud):
+        with tenant_context(side):
+            assert not Conflict.objects.filter(state="open").exists()
+    assert value(pair.premises, pair.deal, "closed_at") == value(pair.cloud, pair.deal, "closed_at") is not None
 
 
 def test_leaving_a_step_as_it_is_decides_what_it_took_along_too(pair):

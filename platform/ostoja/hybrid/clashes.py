@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from django.db import connection, transaction
 from django.utils.translation import gettext_noop as _
@@ -34,10 +34,11 @@ def record(attempt, ops: Iterable[Op], out: Outcome, before: Held, state: Holdin
         return
     told = {op.key: op for op in ops}
     whole: dict[Key, list[Dispute]] = {}
+    asked = {(dispute.key, dispute.field) for dispute in out.conflicts}
     for dispute in out.conflicts:
         if dispute.rule == "deleted":
             whole.setdefault(dispute.key, []).append(dispute)
-        elif not _derived(attempt, dispute):
+        elif not _derived(attempt, dispute, asked):
             ours, theirs = _sides(dispute, before)
             if ours != theirs:
                 reason = getattr(dispute, "reason", "") or ""
@@ -60,13 +61,15 @@ def _sides(dispute: Dispute, before: Held) -> tuple[str | None, str | None]:
     return kept, lost
 
 
-def _derived(attempt, dispute: Dispute) -> bool:
-    """Whether the field is what a rule makes of the record's parts: then nobody typed it, and the rule makes it anew."""
+def _derived(attempt, dispute: Dispute, asked: Container[tuple[Key, str]]) -> bool:
+    """Whether the field is what a rule makes of the record's parts, or of a field that is not in question: nobody typed it."""
     table = attempt.tables.get(dispute.key.model)
-    part = table.model.sync_derived.get(dispute.field) if table else None
-    if part is None:
+    source = table.model.sync_derived.get(dispute.field) if table else None
+    if source is None:
         return False
-    below = attempt.tables.get(part)
+    if source in table.columns:
+        return (dispute.key, source) not in asked
+    below = attempt.tables.get(source)
     with connection.cursor() as cursor:
         cursor.execute(
             f'SELECT EXISTS (SELECT FROM "{below.name}" WHERE "{below.parent_column}" = %s)', [dispute.key.id]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.apps import apps
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -19,14 +19,14 @@ from ostoja.kernel.record import SYSTEM_FIELDS, follows_of
 from ostoja.kernel.registry import Entry
 
 from .models import Conflict, Site
-from .resolving import BOTH, DELETED, KEPT
+from .resolving import BOTH, DELETED, KEPT, steps_of
 
 LATEST, REFUSED, STEP, OWNED = "latest", "refused", "transition", "authority"
 
 
 def concerning(actor: Actor) -> QuerySet[Conflict]:
     """The open conflicts that concern this actor: those that the role includes, of objects and fields that they may see."""
-    rows = visible(actor, Conflict).filter(state=Conflict.State.OPEN)
+    rows = _decided_alone(actor, visible(actor, Conflict).filter(state=Conflict.State.OPEN))
     if actor.superuser:
         return rows
     seen = Q(pk__in=[])
@@ -34,6 +34,18 @@ def concerning(actor: Actor) -> QuerySet[Conflict]:
         if _is_seen(actor, label, name):
             seen |= Q(about=label, field=name)
     return rows.filter(seen)
+
+
+def _decided_alone(actor: Actor, rows: QuerySet[Conflict]) -> QuerySet[Conflict]:
+    """Without what a step took along, where the step itself is among those that the actor sees: they are decided with it."""
+    step = Conflict.objects.filter(
+        state=Conflict.State.OPEN, about=OuterRef("about"), record=OuterRef("record"), rule=OuterRef("rule"), site=OuterRef("site")
+    )  # fmt: skip
+    for entry in registry.entries():
+        for name, names in steps_of(entry.model).items():
+            if names and _is_seen(actor, entry.label, name):
+                rows = rows.exclude(Q(Exists(step.filter(field=name)), about=entry.label, field__in=names))
+    return rows
 
 
 def _is_seen(actor: Actor, label: str, name: str) -> bool:

@@ -30,7 +30,7 @@ DELETED, KEPT, BOTH = "deleted", "delete refused", "unique"
 
 def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
     """Write what was decided. Raises Refused when a rule stands against it, NotAllowed without the rights on the record."""
-    ours, along = verb == "keep_ours", _along(conflict)
+    ours, along = verb == "keep_ours", taken_along(conflict)
     if verb == "settle" or verb not in ("keep_ours", "take_theirs"):
         _known(conflict, actor)
     elif conflict.rule == BOTH:
@@ -47,16 +47,21 @@ def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
         perform(actor, one, "settle")
 
 
-def _along(conflict: Conflict) -> list[Conflict]:
+def steps_of(model: type[Record]) -> dict[str, tuple[str, ...]]:
+    """{state field: what moves with it}, of those that take anything along."""
+    groups = {name: group for group in getattr(model, "sync_together", ()) for name in group}
+    return {n: tuple(x for x in group if x != n) for n, group in groups.items() if follows_of(model, n) is not None}
+
+
+def taken_along(conflict: Conflict) -> list[Conflict]:
     """Of a conflict about a step, those about what the step took along: they are decided with it."""
-    model: type[Record] = apps.get_model(conflict.about)
-    if not conflict.field or follows_of(model, conflict.field) is None:
+    names = steps_of(apps.get_model(conflict.about)).get(conflict.field)
+    if not names:
         return []
-    names = next((group for group in model.sync_together if conflict.field in group), ())
     alike = Conflict.objects.filter(
         about=conflict.about, record=conflict.record, rule=conflict.rule, site=conflict.site
     )
-    return list(alike.filter(state=Conflict.State.OPEN, field__in=names).exclude(field=conflict.field))
+    return list(alike.filter(state=Conflict.State.OPEN, field__in=names))
 
 
 def _known(conflict: Conflict, actor: Actor) -> None:

@@ -54,7 +54,8 @@ def _says(model):
 def _merges(model):
     fields = {f.name for f in model._meta.concrete_fields}
     named = [name for group in model.sync_together for name in group]
-    for name in sorted({*named, *model.sync_derived} - fields):
+    sources = {source for source in model.sync_derived.values() if "." not in source}
+    for name in sorted({*named, *model.sync_derived, *sources} - fields):
         yield Error(f"{model.__name__} says how {name} merges, which is no field.", obj=model, id="ostoja.E006")
     for name in sorted({n for n in named if named.count(n) > 1}):
         yield Error(f"{model.__name__}.{name} is in two groups that merge as one.", obj=model, id="ostoja.E007")

@@ -88,7 +88,8 @@ class Record(Thing):
     """One business object: journalled, versioned, changed only through the gate.
 
     ``sync_together`` are groups of fields that merge as one between sites (an amount and its currency); ``sync_derived`` says
-    which field a rule makes of which parts (``{"amount": "sales.dealline"}``), so that nobody is asked about it.
+    which field a rule makes of which parts, or of which other field (``{"amount": "sales.dealline", "closed_at": "state"}``), so that
+    nobody is asked about it alone.
     """
 
     sync_together: tuple[tuple[str, ...], ...] = ()

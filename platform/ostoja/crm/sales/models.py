@@ -181,7 +181,7 @@ class Deal(Record):
     )  # fmt: skip
     sync = Sync.MERGE
     sync_together = (("state", "stage", "pipeline", "closed_at", "lost_reason"), ("amount", "currency"))
-    sync_derived = {"amount": "sales.dealline"}
+    sync_derived = {"amount": "sales.dealline", "closed_at": "state"}
 
     class Meta:
         verbose_name = _("deal")

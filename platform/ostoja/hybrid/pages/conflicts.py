@@ -29,7 +29,7 @@ from ostoja.web.inside import inside
 
 from .. import clashes, disputes
 from ..models import Conflict
-from ..resolving import value_of
+from ..resolving import taken_along, value_of
 from ..standing import kind_here
 from .authors import said as said_of
 
@@ -187,7 +187,7 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
     ours, theirs = disputes.authors(found)
     deletion = disputes.deletion(found, ours, theirs)
     values = _both(actor, found)
-    stands = _stands(found, record)
+    stands, along = _stands(found, record), _along(actor, found)
     context = {
         "conflict": found, "title": _names(actor, [found]).get(found.record) or _("(not here any more)"),
         "about": disputes.said(found), "headline": disputes.headline(found), "rule": disputes.rule_in_words(found),
@@ -195,7 +195,7 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
         "state": found.get_state_display(), "tone": TONES[found.state], "is_open": found.state == Conflict.State.OPEN,
         "record_url": places.record_of(entry, record.pk) if seen and entry.parent is None else "",
         "sides": [
-            _side(_("Ours"), values[0], ours, stands == "ours"), _side(_("Theirs"), values[1], theirs, stands == "theirs"),
+            _side(_("Ours"), values[0], ours, stands == "ours", along[0]), _side(_("Theirs"), values[1], theirs, stands == "theirs", along[1]),
         ] if kind not in (disputes.DELETED, disputes.KEPT, disputes.BOTH) else [],
         "fields": _fields(actor, found) if kind == disputes.DELETED else [],
         "deletion": {"label": deletion[0], "author": said_of(deletion[1])} if deletion else None,
@@ -203,6 +203,12 @@ def _page(request: HttpRequest, found: Conflict, refused: str = "", status: int 
         "acts": _acts(actor, found, stands) if found.state == Conflict.State.OPEN else [], "refused": refused,
     }  # fmt: skip
     return render(request, "hybrid/conflict.html", context, status=status)
+
+
+def _along(actor, found: Conflict) -> tuple[list, list]:
+    """What a step took along: [(field, value)] of ours and of theirs."""
+    told = [(disputes.field_label(registry.get(o.about), o.field), *_both(actor, o)) for o in taken_along(found)]
+    return [(label, ours) for label, ours, _theirs in told], [(label, theirs) for label, _ours, theirs in told]
 
 
 def _says_more(found: Conflict) -> bool:
@@ -224,8 +230,8 @@ def _stands(found: Conflict, record) -> str:
     return ""
 
 
-def _side(label: str, value, author: disputes.Author, stands: bool) -> dict:
-    return {"label": label, "value": value, "author": said_of(author), "stands": stands}
+def _side(label: str, value, author: disputes.Author, stands: bool, along: list) -> dict:
+    return {"label": label, "value": value, "author": said_of(author), "stands": stands, "along": along}
 
 
 def _fields(actor, found: Conflict) -> list[dict]:
