@@ -15,6 +15,7 @@ from ostoja.access.actor_of import actor_of
 from ostoja.access.models import User
 from ostoja.access.policy import may
 from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
+from ostoja.documents.models import ProductFile
 from ostoja.gate import perform
 from ostoja.hybrid import exchange, sending
 from ostoja.hybrid.exchange import Message
@@ -86,12 +87,18 @@ def test_what_the_premises_decide_is_not_offered_in_the_cloud(pair, owner_there)
             actor = actor_of(User.objects.get(pk=user.pk))
             for verb in ("add", "change", "delete", "import"):
                 assert may(actor, Pipeline, verb) == offered, verb
+            assert may(actor, ProductFile, "add") == offered  # a part is decided where the whole is
             assert may(actor, Pipeline, "view") and may(actor, Party, "add")
             page = Browser(tenant, raise_request_exception=False).sign_in(user).get("/products")
             assert ("/products/new" in page.content.decode()) == offered
+            assert ("This is kept on the premises: change it there." in page.content.decode()) != offered
     with tenant_context(pair.cloud):
         answer = Browser(pair.cloud, raise_request_exception=False).sign_in(user).get("/products/new")
-        assert answer.status_code == 403 and "kept on the premises: change it there" in answer.content.decode()
+        assert (
+            answer.status_code == 403
+            and "Not from here" in answer.content.decode()
+            and "kept on the premises: change it there" in answer.content.decode()
+        )
         with pytest.raises(NotAllowed, match="kept on the premises"):
             perform(actor_of(User.objects.get(pk=user.pk)), Pipeline, "add", {"name": "Other", "position": 2})
 

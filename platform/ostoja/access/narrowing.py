@@ -44,7 +44,7 @@ def narrow(objects: str, condition: Callable[[Actor, Entry], Q | None]) -> None:
     _declared.append(Narrowing(objects, condition))
 
 
-def decided_elsewhere(objects: Callable[[], str], why: Callable[[Entry], str]) -> None:
+def keep_elsewhere(objects: Callable[[], str], why: Callable[[Entry], str]) -> None:
     """Declare objects of which nothing can be added, changed or deleted here."""
     _elsewhere.append(Elsewhere(objects, why))
 

@@ -26,6 +26,7 @@ WORDS = {
     "import": gettext_noop("import"), "export": gettext_noop("export"),
 }  # fmt: skip
 MARKING = "mark-sensitive"
+ELSEWHERE = "decided_elsewhere"
 # Rights that no role grants by themselves: whoever has the other one has them too, even on what lasts.
 COMES_WITH = {MARKING: "change"}
 
@@ -95,7 +96,7 @@ def scope_of(actor: Actor, entry: Entry, verb: str) -> str | None:
 def _done_by_nobody(actor: Actor, entry: Entry, verb: str) -> bool:
     """Whether nobody may do this here: what is decided elsewhere or written automatically is only read, what is lasting is added,
     read and marked; their own verbs are done on the last two."""
-    if entry.label in actor.elsewhere and verb not in READING:
+    if verb not in READING and decided_elsewhere(actor, entry):
         return True
     surface = entry.surface
     kept = surface.automatic and verb not in READING or surface.lasting and verb in REWRITING
@@ -148,11 +149,19 @@ def visible(actor: Actor, model: type, verb: str = "view") -> QuerySet:
     return rows if condition is None else rows.filter(condition)
 
 
+def decided_elsewhere(actor: Actor, entry: Entry) -> str:
+    """The sentence where records of this object, or what they are parts of, are decided at another place than here; or nothing."""
+    while actor.elsewhere and entry is not None:
+        if entry.label in actor.elsewhere:
+            return why_elsewhere(entry)
+        entry = entry.parent
+    return ""
+
+
 def why_may_not(actor: Actor, entry: Entry, verb: str) -> str:
     """The sentence for whoever may do ``verb`` on no record of the object."""
     if _done_by_nobody(actor, entry, verb):
-        there = entry.label in actor.elsewhere and why_elsewhere(entry)
-        return there or entry.surface.why_kept()
+        return decided_elsewhere(actor, entry) or entry.surface.why_kept()
     verb = COMES_WITH.get(verb, verb)
     if not in_token(actor, entry, verb):
         return outside_of_token(entry, verb)
@@ -164,7 +173,8 @@ def why_may_not(actor: Actor, entry: Entry, verb: str) -> str:
 def must(actor: Actor, entry: Entry, verb: str) -> None:
     """Raise NotAllowed unless the actor may do ``verb`` on any record of the object."""
     if not may(actor, entry, verb):
-        raise NotAllowed(why_may_not(actor, entry, verb))
+        code = ELSEWHERE if decided_elsewhere(actor, entry) else None
+        raise NotAllowed(why_may_not(actor, entry, verb), code=code)
 
 
 def explain(actor: Actor, record, verb: str) -> Decision:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from ostoja.access.narrowing import decided_elsewhere
+from ostoja.access.narrowing import keep_elsewhere
 from ostoja.kernel import registry
 from ostoja.kernel.data import Sync
 from ostoja.kernel.registry import Entry
@@ -60,7 +60,7 @@ def _why(entry: Entry) -> str:
     return _(KEPT[by]) if (by := str(entry.model.sync)) in KEPT else ""
 
 
-decided_elsewhere(_decided_elsewhere, _why)
+keep_elsewhere(_decided_elsewhere, _why)
 
 
 def travelling(kind: str) -> Tables:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 
-from ostoja.access.policy import may
+from ostoja.access.policy import ELSEWHERE, may
 from ostoja.kernel import registry
 from ostoja.kernel.errors import NotFound, OstojaError, SignInNeeded
 
@@ -66,7 +66,8 @@ def refused(request: HttpRequest, error: OstojaError) -> HttpResponse:
         return HttpResponseRedirect(places.with_query("/sign-in", {"next": "" if back == "/" else back}))
     if is_htmx(request) or "Ostoja-Board" in request.headers:
         return sentence(error.message, error.status)
-    return errors.page(request, error.status, words=error.message)
+    heading = _("Not from here") if error.code == ELSEWHERE else ""
+    return errors.page(request, error.status, heading=heading, words=error.message)
 
 
 def sentence(text: object, status: int) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from ostoja.access.policy import find
+from ostoja.access.policy import decided_elsewhere, find
 from ostoja.kernel.errors import NotFound, Refused
 from ostoja.kernel.registry import Entry
 from ostoja.web import additions, places, says
@@ -60,6 +60,13 @@ def state(request: HttpRequest, entry: Entry, record) -> additions.Part | None:
     if decides and not stands.inherited:
         context |= _sealing(request, entry, record, stands)
     return additions.Part("hybrid/state.html", context)
+
+
+@additions.on_cards
+def decided(request: HttpRequest, entry: Entry, record) -> additions.Part | None:
+    """Why nothing is offered on the card of what another site decides."""
+    said = decided_elsewhere(request.actor, entry)
+    return additions.Part("hybrid/elsewhere.html", {"said": said}) if said else None
 
 
 def _sealing(request: HttpRequest, entry: Entry, record, stands: marking.Standing) -> dict:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ostoja import gate
 from ostoja.access.models import SavedView, User
-from ostoja.access.policy import may, must, visible, visible_fields, writable_fields
+from ostoja.access.policy import decided_elsewhere, may, must, visible, visible_fields, writable_fields
 from ostoja.kernel.errors import NotAllowed, NotFound, Refused
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.registry import Entry
@@ -74,6 +74,7 @@ def about(actor, entry: Entry, mode: str = "list") -> dict:
         "import_url": places.part_of(entry, "import") if may_import else "",
         "modes": modes,
         "more": more,
+        "elsewhere": decided_elsewhere(actor, entry),
     }
 
 
