@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 from by_http import caller, connect, send
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 from two_sites import SYSTEM, Pair, do, value
@@ -18,8 +18,9 @@ from ostoja.crm.sales.models import Deal, DealLine, Pipeline, Stage
 from ostoja.documents.models import ProductFile
 from ostoja.gate import perform
 from ostoja.hybrid import exchange, sending
+from ostoja.hybrid.enrolment import invite
 from ostoja.hybrid.exchange import Message
-from ostoja.hybrid.models import Absent, Conflict, Parked
+from ostoja.hybrid.models import Absent, Conflict, Link, Parked
 from ostoja.hybrid.sites import head
 from ostoja.journal.context import changing
 from ostoja.journal.models import Change
@@ -101,6 +102,37 @@ def test_what_the_premises_decide_is_not_offered_in_the_cloud(pair, owner_there)
         )
         with pytest.raises(NotAllowed, match="kept on the premises"):
             perform(actor_of(User.objects.get(pk=user.pk)), Pipeline, "add", {"name": "Other", "position": 2})
+
+
+def test_the_cloud_decides_until_premises_have_joined_and_when_they_were_revoked(lender):
+    cloud, premises = lender.lend(), lender.lend()
+    fill(cloud)
+    with tenant_context(cloud):
+        owner = make_user("Olga Owner", owner=True, email="olga@example.com")
+        invite(SYSTEM)
+
+    def decides() -> bool:
+        with tenant_context(cloud):
+            offered = may(actor_of(owner), Pipeline, "add")
+            try:
+                with transaction.atomic():
+                    perform(SYSTEM, Pipeline, "add", {"name": "Another", "position": 2})
+                    transaction.set_rollback(True)
+            except Refused as error:
+                assert error.code == "hybrid_owned" and not offered
+                return False
+        assert offered
+        return True
+
+    assert decides()
+    pair = Pair(cloud, premises)
+    assert not decides()
+    pair.load()
+    pair.talk()
+    assert not decides()
+    with tenant_context(cloud):
+        perform(SYSTEM, Link.objects.get(), "revoke")
+    assert decides()
 
 
 def test_a_change_here_is_there(pair):

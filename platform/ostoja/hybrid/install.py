@@ -20,6 +20,10 @@ KEPT = {
     "premises": _("This is kept on the premises: change it there."),
     "cloud": _("This is kept in the cloud: change it there."),
 }
+# In the cloud: there are premises that decide. Before the first ones have joined, and after the last were revoked, the cloud does.
+PREMISES_DECIDE = (
+    "EXISTS (SELECT FROM hybrid_link l JOIN hybrid_site s ON s.id = l.site_id WHERE s.kind = 'premises' AND l.state <> 'revoked')"
+)
 HELD = _("This is held on the premises: enter it there.")
 KEYS_ONLY = ("id", "seq", "xid", "model", "record", "op", "fields", "origin", "actor", "cause")
 CLOCKS = ("id", "model", "cl", "hlc", "site", "stamps", "top", "withheld", "label_ver", "ships")
@@ -197,8 +201,10 @@ def capture_sql(table: Table, me: int, *, in_cloud: bool, owner: bool, closed: b
     owned = ""
     kept_by = {"premises": not owner, "cloud": not in_cloud}.get(str(table.model.sync), False)
     if kept_by:
+        decided = f" AND {PREMISES_DECIDE}" if in_cloud else ""
         owned = (
-            "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%' THEN\n"
+            "  IF (TG_OP <> 'UPDATE' OR changed <> '{}') AND coalesce(current_setting('ostoja.actor', true), '') NOT LIKE 'site:%'"
+            f"{decided} THEN\n"
             "    RAISE EXCEPTION USING ERRCODE = '23514', CONSTRAINT = 'hybrid_owned', TABLE = TG_TABLE_NAME,\n"
             f"      MESSAGE = '{KEPT[str(table.model.sync)]}';\n  END IF;\n"
         )

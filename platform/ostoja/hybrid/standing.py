@@ -14,7 +14,7 @@ from ostoja.kernel.registry import Entry
 from ostoja.tenancy.context import opening
 
 from .core.terms import Manifest
-from .install import KEPT
+from .install import KEPT, PREMISES_DECIDE
 from .levels import tables_under
 from .models import Link, Site
 from .sites import manifest_in_force, policy_in_force
@@ -53,7 +53,7 @@ def _decided_elsewhere() -> str:
         Site.Kind.DESKTOP: [*kept[Sync.PREMISES], *kept[Sync.CLOUD]],
     }
     cases = " ".join(f"WHEN '{kind}' THEN '{{{','.join(labels)}}}'" for kind, labels in away.items())
-    return f"SELECT CASE kind {cases} END FROM hybrid_site WHERE here"
+    return f"SELECT CASE kind {cases} END FROM hybrid_site WHERE here AND (kind <> 'cloud' OR {PREMISES_DECIDE})"
 
 
 def _why(entry: Entry) -> str:

@@ -244,14 +244,6 @@ class Network:
 
 
 def _ahead(said: Exchange, net: list[Packet], line: Line, source: str) -> Message:
-    """What comes behind the messages that are on their way."""
+    """What comes behind the messages that are on their way, as who pulls a long queue asks for it."""
     sent = [e.seq_to for p in net if p.line is line and p.source == source for e in p.message.envelopes]
-    acked = max([said.progress.acked, *sent])
-    fresh = said._fresh
-
-    def further() -> None:
-        fresh()
-        said.progress.acked = acked
-
-    said._fresh = further
-    return said.outgoing()
+    return said.outgoing(behind=max(sent, default=0))
