@@ -22,7 +22,8 @@ KEPT = {
 }
 # In the cloud: there are premises that decide. Before the first ones have joined, and after the last were revoked, the cloud does.
 PREMISES_DECIDE = (
-    "EXISTS (SELECT FROM hybrid_link l JOIN hybrid_site s ON s.id = l.site_id WHERE s.kind = 'premises' AND l.state <> 'revoked')"
+    "EXISTS (SELECT FROM hybrid_link l JOIN hybrid_site s ON s.id = l.site_id "
+    "WHERE s.kind = 'premises' AND l.state <> 'revoked')"
 )
 HELD = _("This is held on the premises: enter it there.")
 KEYS_ONLY = ("id", "seq", "xid", "model", "record", "op", "fields", "origin", "actor", "cause")
