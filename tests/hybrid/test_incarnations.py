@@ -9,9 +9,9 @@ from test_database import fill
 from two_sites import SYSTEM, Pair, do, value
 
 from ostoja.crm.sales.models import Deal
-from ostoja.hybrid import burying, labels, renewing, verifying
+from ostoja.hybrid import burying, health, labels, renewing, verifying
 from ostoja.hybrid.exchange import Retired
-from ostoja.hybrid.models import Clock, Site
+from ostoja.hybrid.models import Clock, Link, Site
 from ostoja.party.models import Party
 from ostoja.tenancy import hosts
 from ostoja.tenancy.context import tenant_context
@@ -103,6 +103,21 @@ def test_a_restored_site_hears_what_its_backup_forgot(pair, side):
     assert differing(pair) == []
     with tenant_context(tenant):
         assert not Site.objects.get(here=True).restored
+
+
+@pytest.mark.parametrize("side", ["cloud", "premises"])
+def test_the_other_site_does_not_wait_for_what_the_backup_forgot(pair, side):
+    tenant, other = (pair.cloud, pair.premises) if side == "cloud" else (pair.premises, pair.cloud)
+    backup = Backup(tenant)
+    for number in range(60):  # more than the restored site will say anew
+        do(tenant, pair.deal, data={"title": f"Title {number}"})
+    pair.talk()
+    backup.restore()
+    renewed(tenant)
+    pair.talk(rounds=12)
+    with tenant_context(other):
+        there = health.health_of(Link.objects.select_related("site", "progress").get())
+        assert (there.to_take.changes, there.to_send.changes) == (0, 0)
 
 
 def test_nobody_works_at_a_restored_cloud_before_it_knows_what_was_called_back(pair):

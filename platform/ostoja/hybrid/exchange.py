@@ -368,12 +368,16 @@ class Exchange:
         return outgoing._replace(base=base, acked=base, resync_to=head())
 
     def _keep(self, progress: Progress, incoming, outgoing: epochs.Outbound, envelope: Envelope) -> None:
+        if envelope.epoch == incoming.epoch:
+            before = (
+                progress.peer_high if progress.peer_epoch == incoming.epoch else 0
+            )  # not of an incarnation that is gone
+            progress.peer_high = max(before, envelope.high_water)
         progress.peer_epoch, progress.own_epoch = incoming.epoch, incoming.own
         progress.started, progress.applied = incoming.applied is not None, incoming.applied or 0
         progress.resync_to, progress.knew = incoming.resync_to, incoming.knew
         progress.base, progress.acked, progress.own_resync_to = outgoing.base, outgoing.acked, outgoing.resync_to
         progress.marks, progress.settled = [list(m) for m in outgoing.marks[-100:]], outgoing.settled
-        progress.peer_high = max(progress.peer_high, envelope.high_water) if incoming.epoch == envelope.epoch else 0
         skew = (envelope.hlc_now >> 16) - int(time.time() * 1000)
         progress.skew_ms = max(-(2**31), min(2**31 - 1, skew))
         progress.save()
