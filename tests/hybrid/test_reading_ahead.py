@@ -15,6 +15,7 @@ from ostoja.hybrid import exchange, labels, policing, sending, verifying
 from ostoja.hybrid.dialling import Unreachable
 from ostoja.hybrid.exchange import Busy, Message
 from ostoja.hybrid.models import Link
+from ostoja.hybrid.receiving import Counts
 from ostoja.party.models import Party
 from ostoja.tenancy.context import tenant_context
 from ostoja.testing.people import make_user
@@ -197,14 +198,31 @@ def test_what_came_behind_something_that_could_not_be_taken_is_asked_for_again(p
         with pytest.raises(Busy):
             for _round in range(20):
                 lane.pull()
-        assert lane.heard is None
+        assert lane.next is None
+        pulled(pair, lane)
+
+
+def test_what_came_behind_something_that_was_not_taken_is_not_kept(pair, behind, monkeypatch):
+    original, passed = exchange.Exchange.incoming, [True]
+
+    def incoming(self, message, size=0):
+        if self.here.is_owner and behind() and passed and passed.pop():
+            return Counts()  # as of terms that both do not share any more
+        return original(self, message, size)
+
+    monkeypatch.setattr(exchange.Exchange, "incoming", incoming)
+    with tenant_context(pair.premises):
+        lane = caller("pull")
+        while passed:
+            lane.pull()
+        assert lane.next is None
         pulled(pair, lane)
 
 
 def test_what_came_over_a_link_that_is_revoked_meanwhile_is_not_taken(pair, behind):
     with tenant_context(pair.premises):
         lane = caller("pull")
-        while lane.heard is None:
+        while lane.next is None:
             lane.pull()
         perform(SYSTEM, Link.objects.get(), "revoke")
         before = [value(pair.premises, p, "city") for p in pair.parties]
@@ -225,7 +243,7 @@ def test_an_older_site_that_tells_the_same_again_is_not_asked_so_twice(pair, beh
 def test_what_is_marked_while_its_old_value_is_on_its_way_from_the_cloud_converges(pair, behind):
     with tenant_context(pair.premises):
         lane = caller("pull")
-        while lane.heard is None:
+        while lane.next is None:
             lane.pull()
         for party in pair.parties[::2]:
             labels.close(SYSTEM, Party.objects.get(pk=party.pk))

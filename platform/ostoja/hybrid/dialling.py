@@ -122,7 +122,7 @@ def enrol(url: str, code: str, name: str, public_key: str, epoch: int, manifest:
     return orjson.loads(response.data)
 
 
-class Heard(NamedTuple):
+class Answered(NamedTuple):
     """An answer of the other site that was checked and not taken yet, and its bytes."""
 
     answer: Message
@@ -141,7 +141,7 @@ class Caller:
         self.size = 0
         self.looked = -KEYS
         self.ahead: Ahead | None = None
-        self.heard: Heard | None = None
+        self.next: Answered | None = None
         self.asks_behind = True
 
     def call(self, message: Message, meanwhile: Callable[[], None] | None = None) -> Message:
@@ -258,24 +258,24 @@ class Caller:
         Of a long queue what comes behind is asked for while this is taken: it is the next that is taken, if this could be.
         """
         self._as_decided()
-        heard, self.heard = self.heard or self._ask_for(0), None
-        if self.asks_behind and self.exchange.is_far(heard.answer):
+        came, self.next = self.next or self._ask_for(0), None
+        if self.asks_behind and self.exchange.is_far(came.answer):
             counts = []
-            last = heard.answer.envelopes[-1].seq_to
-            behind = self._ask_for(last, lambda: counts.append(self.exchange.incoming(*heard)))
+            last = came.answer.envelopes[-1].seq_to
+            behind = self._ask_for(last, lambda: counts.append(self.exchange.incoming(*came)))
             if behind.answer.envelopes[-1].seq_from == last + 1:
-                self.heard = behind
+                self.next = behind if self.exchange.progress.applied >= last else None
             elif self.exchange.is_far(behind.answer):
                 self.asks_behind = False  # an older site, which tells the same again
         else:
             self._check_open()
-            counts = [self.exchange.incoming(*heard)]
+            counts = [self.exchange.incoming(*came)]
         return sum(c.written + c.deleted + c.purged for c in counts)
 
-    def _ask_for(self, behind: int, meanwhile: Callable[[], None] | None = None) -> Heard:
+    def _ask_for(self, behind: int, meanwhile: Callable[[], None] | None = None) -> Answered:
         message = self.exchange.outgoing(silent=True)
         message.behind = behind
         use = rotating.use_of(self.link)
         if (use.trouble, use.trouble_lane) == (LinkSuspect.code, self.lane):
             message.refused = use.trouble
-        return Heard(self.call(message, meanwhile), self.size)
+        return Answered(self.call(message, meanwhile), self.size)
