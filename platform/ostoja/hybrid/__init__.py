@@ -19,6 +19,7 @@ sending     journal entries to a batch, read through the views     receiving app
 writing     rows, many in a statement; refusals found out          taking    rows that go; references that are kept aside
 clashes     conflicts, and two that are both kept                  exchange  one exchange of a link: envelopes out, envelopes in
 dialling    the lower site's mouth, and `agent`, which never stops and alone may use it (`kernel.outbound`)   views  the upper site's ear
+            of a long queue the next batch is read, or asked for, while this one is taken
 enrolment, joining   how a site joins                              keys, rotating, recognising, using   who speaks on a link
 labels, policing, adopting, withdrawing   what is sensitive, who decides it, and how it goes
 sealing     who sees what is sealed, and nobody else
