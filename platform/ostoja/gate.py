@@ -113,7 +113,7 @@ def _still_mine(actor: Actor, entry: Entry, record: Record) -> None:
         record._state.adding = False
         decision = explain(actor, record, "add")
     if not decision:
-        raise NotAllowed(decision.reason)
+        raise decision.refusal()
 
 
 def _change(actor: Actor, entry: Entry, record: Record, data: dict, history: bool) -> Record:

@@ -102,6 +102,9 @@ def test_what_the_premises_decide_is_not_offered_in_the_cloud(pair, owner_there)
         )
         with pytest.raises(NotAllowed, match="kept on the premises"):
             perform(actor_of(User.objects.get(pk=user.pk)), Pipeline, "add", {"name": "Other", "position": 2})
+        with pytest.raises(NotAllowed, match="kept on the premises") as refused:
+            perform(actor_of(User.objects.get(pk=user.pk)), Pipeline.objects.get(), "change", {"name": "Other"})
+        assert refused.value.code == "decided_elsewhere"
 
 
 def test_the_cloud_decides_until_premises_have_joined_and_when_they_were_revoked(lender):

@@ -33,13 +33,18 @@ COMES_WITH = {MARKING: "change"}
 
 @dataclass(frozen=True)
 class Decision:
-    """Allowed or not, with the reason."""
+    """Allowed or not, with the reason; ``code`` is what programs know a refusal by."""
 
     allowed: bool
     reason: str
+    code: str = NotAllowed.code
 
     def __bool__(self):
         return self.allowed
+
+    def refusal(self) -> NotAllowed:
+        """The error for whoever tries it all the same."""
+        return NotAllowed(self.reason, code=self.code)
 
 
 def _actor(actor: Actor | None) -> Actor:
@@ -158,23 +163,23 @@ def decided_elsewhere(actor: Actor, entry: Entry) -> str:
     return ""
 
 
-def why_may_not(actor: Actor, entry: Entry, verb: str) -> str:
-    """The sentence for whoever may do ``verb`` on no record of the object."""
+def _denied(actor: Actor, entry: Entry, verb: str) -> Decision:
+    """The decision for whoever may do ``verb`` on no record of the object."""
     if _done_by_nobody(actor, entry, verb):
-        return decided_elsewhere(actor, entry) or entry.surface.why_kept()
+        there = decided_elsewhere(actor, entry)
+        return Decision(False, there, ELSEWHERE) if there else Decision(False, entry.surface.why_kept())
     verb = COMES_WITH.get(verb, verb)
     if not in_token(actor, entry, verb):
-        return outside_of_token(entry, verb)
-    return _("Your role does not include “{verb}” on {things}.").format(
-        verb=_(WORDS.get(verb, verb)), things=entry.model._meta.verbose_name_plural
-    )
+        return Decision(False, outside_of_token(entry, verb))
+    things = entry.model._meta.verbose_name_plural
+    words = _("Your role does not include “{verb}” on {things}.")
+    return Decision(False, words.format(verb=_(WORDS.get(verb, verb)), things=things))
 
 
 def must(actor: Actor, entry: Entry, verb: str) -> None:
     """Raise NotAllowed unless the actor may do ``verb`` on any record of the object."""
     if not may(actor, entry, verb):
-        code = ELSEWHERE if decided_elsewhere(actor, entry) else None
-        raise NotAllowed(why_may_not(actor, entry, verb), code=code)
+        raise _denied(actor, entry, verb).refusal()
 
 
 def explain(actor: Actor, record, verb: str) -> Decision:
@@ -182,7 +187,7 @@ def explain(actor: Actor, record, verb: str) -> Decision:
     entry = of(type(record))
     scope = scope_of(_actor(actor), entry, verb)
     if scope is None:
-        return Decision(False, why_may_not(actor, entry, verb))
+        return _denied(actor, entry, verb)
     if not record._state.adding and not sees(actor, record):
         return Decision(False, absent(entry))
     condition = scope_filter(actor, entry, scope)
@@ -274,7 +279,7 @@ def require(actor: Actor, record, verb: str) -> None:
     """Raise NotAllowed with the reason unless the actor may do ``verb`` on this record."""
     decision = explain(actor, record, verb)
     if not decision:
-        raise NotAllowed(decision.reason)
+        raise decision.refusal()
 
 
 def visible_fields(actor: Actor, entry: Entry | type) -> tuple[str, ...]:

@@ -83,16 +83,14 @@ class Line:
                 f"The certificate of {self.url} is not valid ({error}): renew it there, or trust its issuer here.",
                 code="certificate",
             ) from error
-        except urllib3.exceptions.NameResolutionError as error:
-            if isinstance(error.__cause__, WayClosed):
-                raise error.__cause__ from error
-            raise Unreachable(
-                f"The name in {self.url} is not known: see that it is written right and that this machine can look names up.",
-                code=UNKNOWN_NAME,
-            ) from error
         except urllib3.exceptions.HTTPError as error:
             if isinstance(error.__cause__, WayClosed):
                 raise error.__cause__ from error
+            if isinstance(error, urllib3.exceptions.NameResolutionError):
+                raise Unreachable(
+                    f"The name in {self.url} is not known: see that it is written right and that this machine can look names up.",
+                    code=UNKNOWN_NAME,
+                ) from error
             raise Unreachable(
                 f"{self.url} does not answer ({type(error).__name__}): see that the other site runs."
             ) from error

@@ -369,9 +369,8 @@ class Exchange:
 
     def _keep(self, progress: Progress, incoming, outgoing: epochs.Outbound, envelope: Envelope) -> None:
         if envelope.epoch == incoming.epoch:
-            before = (
-                progress.peer_high if progress.peer_epoch == incoming.epoch else 0
-            )  # not of an incarnation that is gone
+            # What was heard of an incarnation that is gone says nothing of this one.
+            before = progress.peer_high if progress.peer_epoch == incoming.epoch else 0
             progress.peer_high = max(before, envelope.high_water)
         progress.peer_epoch, progress.own_epoch = incoming.epoch, incoming.own
         progress.started, progress.applied = incoming.applied is not None, incoming.applied or 0

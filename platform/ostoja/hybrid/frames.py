@@ -300,7 +300,7 @@ def edit(request: HttpRequest, site: Here, slug: str, pk: uuid.UUID) -> HttpResp
     (found,) = concealed(request.actor, [find(request.actor, entry.model, pk)])
     decision = explain(request.actor, found, "change")
     if not decision:
-        raise NotAllowed(decision.reason)
+        raise decision.refusal()
     writable = writable_fields(request.actor, entry)
     names = list(writable) if held_wholly(site.tables, entry) else _asked(request, site, entry)
     return _form(request, site, entry, found, [n for n in writable if n in names])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import orjson
 from django.apps import apps
@@ -47,6 +48,7 @@ def decide(conflict: Conflict, actor: Actor, verb: str) -> None:
         perform(actor, one, "settle")
 
 
+@cache
 def steps_of(model: type[Record]) -> dict[str, tuple[str, ...]]:
     """{state field: what moves with it}, of those that take anything along."""
     groups = {name: group for group in getattr(model, "sync_together", ()) for name in group}

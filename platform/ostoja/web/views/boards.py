@@ -22,7 +22,7 @@ from django.views.decorators.http import require_GET, require_POST
 from ostoja import gate
 from ostoja.access.policy import explain, find, may, visible, writable_fields
 from ostoja.gate import related as may_point_to
-from ostoja.kernel.errors import NotAllowed, NotFound
+from ostoja.kernel.errors import NotFound
 from ostoja.kernel.ids import parse_uuid
 from ostoja.kernel.record import Verb
 from ostoja.kernel.registry import Entry
@@ -276,7 +276,7 @@ def _verb_to(actor, entry: Entry, record, to: str) -> Verb | None:
 def _ask(request: HttpRequest, entry: Entry, record, verb: Verb) -> HttpResponse:
     decision = explain(request.actor, record, verb.name)
     if not decision:
-        raise NotAllowed(decision.reason)
+        raise decision.refusal()
     form = forms.verb_form(request.actor, entry, record, verb)
     return render(
         request,

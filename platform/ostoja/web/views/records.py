@@ -527,7 +527,7 @@ def edit(request: HttpRequest, entry: Entry, pk) -> HttpResponse:
     (record,) = concealed(request.actor, [find(request.actor, entry.model, pk, related=tuple(relations))])
     decision = explain(request.actor, record, "change")
     if not decision:
-        raise NotAllowed(decision.reason)
+        raise decision.refusal()
     return _edit(request, entry, record)
 
 
